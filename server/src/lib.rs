@@ -1,1 +1,25 @@
-//! Fanfare server.
+//! The HTTP side of Fanfare: Server-Sent Events over HTTP/1.1 lanes, HTTP/2 and TLS.
+//!
+//! # The life of a request
+//!
+//! A listener accepts ([`accept`]) within the connection limits ([`shared`]). One deadline covers everything from there to the first complete
+//! request: TLS handshake, the guess at the protocol version, the HTTP/2 preface, the header ([`connection`]). hyper parses; [`route`] checks
+//! the host, decides by method and path, and answers every refusal as JSON with a stable code ([`reply`]).
+//!
+//! A publish ([`publish`], [`ndjson`]) becomes a draft and goes to the engine; nothing of it happens before all of it has been checked.
+//!
+//! A subscription ([`subscribe`]) takes one of two ways. A plain HTTP/1 socket leaves hyper and joins a lane ([`handoff`], [`lane`]): one thread
+//! that writes the same bytes to thousands of sockets. TLS and HTTP/2 streams stay with hyper as a body that pulls batches from its own cursor
+//! ([`body`]). Both say the same bytes.
+//!
+//! # Layers
+//!
+//! Modules are declared in layer order: a module imports only from modules above it.
+#![forbid(unsafe_code)]
+
+mod clock;
+pub use clock::Clock;
+
+mod shared;
+
+mod handoff;
