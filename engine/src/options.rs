@@ -30,6 +30,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::path::PathBuf;
 
 /// The longest part of a refused value that an error message repeats, in characters.
@@ -285,6 +286,20 @@ macro_rules! number_setting {
     )+};
 }
 number_setting!(u8, u16, u32, u64, usize);
+
+/// Of [`Kind::Duration`]: whole milliseconds.
+impl Setting for Duration {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Number(milliseconds) => Some(Self::from_millis(milliseconds)),
+            _ => None,
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Number(u64::try_from(self.as_millis()).unwrap_or(u64::MAX))
+    }
+}
 
 impl Setting for bool {
     fn from_value(value: Value) -> Option<Self> {
@@ -559,7 +574,7 @@ fn unit(number: u64, units: &[(&str, u64)], smallest: &str) -> String {
     if number == 0 {
         return "0".to_owned();
     }
-    match units.iter().find(|(_, factor)| number % factor == 0) {
+    match units.iter().find(|(_, factor)| number.is_multiple_of(*factor)) {
         Some((name, factor)) => format!("{}{name}", number / factor),
         None => format!("{number}{smallest}"),
     }
