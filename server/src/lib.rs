@@ -23,3 +23,5 @@ pub use clock::Clock;
 mod shared;
 
 mod handoff;
+
+mod stream;

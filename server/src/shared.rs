@@ -5,11 +5,12 @@
 //! is decided under a lock.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -24,8 +25,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Connections,
     /// Random spreads: `retry:`, stream age, drain.
     pub(crate) jitter: Jitter,
-    /// Becomes true once, when the server stops.
-    stopping: watch::Sender<bool>,
+    /// Becomes `Some(pace)` once, when the server stops: streams end spread over `pace`.
+    stopping: watch::Sender<Option<Duration>>,
 }
 
 impl Shared {
@@ -34,9 +35,9 @@ impl Shared {
         Arc::new(Shared {
             clock,
             counters: Counters::default(),
-            connections: Connections { limit, per_address, book: Mutex::default() },
+            connections: Connections { limit, per_address, book: Mutex::default(), empty: Condvar::new() },
             jitter: Jitter::new(),
-            stopping: watch::Sender::new(false),
+            stopping: watch::Sender::new(None),
         })
     }
 
@@ -52,19 +53,33 @@ impl Shared {
         StreamPermit { shared: Arc::clone(self), protocol }
     }
 
-    /// Tells everybody to end. Idempotent.
-    pub(crate) fn begin_stop(&self) {
-        self.stopping.send_replace(true);
+    /// Tells everybody to end: at once when idle, open streams spread over `pace` so that their readers do not come back all together.
+    pub(crate) fn begin_stop(&self, pace: Duration) {
+        self.stopping.send_if_modified(|state| {
+            let first = state.is_none();
+            state.get_or_insert(pace);
+            first
+        });
     }
 
     /// Whether the server is stopping.
     pub(crate) fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
+        self.stopping.borrow().is_some()
     }
 
-    /// To wait for the stop; the value becomes true once.
-    pub(crate) fn stop_signal(&self) -> watch::Receiver<bool> {
-        self.stopping.subscribe()
+    /// Resolves with the pace when the server stops; never, if the server is dropped without a stop.
+    pub(crate) fn stopping(&self) -> impl Future<Output = Duration> + Send + 'static {
+        let mut signal = self.stopping.subscribe();
+        async move {
+            loop {
+                if let Some(pace) = *signal.borrow_and_update() {
+                    return pace;
+                }
+                if signal.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
     }
 }
 
@@ -138,6 +153,8 @@ pub(crate) struct Connections {
     limit: u64,
     per_address: u64,
     book: Mutex<Book>,
+    /// Signalled when the last connection has gone.
+    empty: Condvar,
 }
 
 #[derive(Default)]
@@ -158,6 +175,7 @@ pub(crate) enum Full {
 
 impl Connections {
     fn enter(&self, address: IpAddr) -> Result<(), Full> {
+        let address = address_key(address);
         let mut book = self.book.lock();
         if book.open >= self.limit {
             return Err(Full::InAll(self.limit));
@@ -174,8 +192,12 @@ impl Connections {
     }
 
     fn leave(&self, address: IpAddr) {
+        let address = address_key(address);
         let mut book = self.book.lock();
         book.open -= 1;
+        if book.open == 0 {
+            self.empty.notify_all();
+        }
         if self.per_address > 0 {
             if let Some(count) = book.by_address.get_mut(&address) {
                 *count -= 1;
@@ -186,6 +208,17 @@ impl Connections {
         }
     }
 
+    /// Blocks until no connection is open or the deadline has passed; says how many are left.
+    pub(crate) fn wait_empty(&self, deadline: Instant) -> u64 {
+        let mut book = self.book.lock();
+        while book.open > 0 {
+            if self.empty.wait_until(&mut book, deadline).timed_out() {
+                break;
+            }
+        }
+        book.open
+    }
+
     /// Connections open now.
     pub(crate) fn open(&self) -> u64 {
         self.book.lock().open
@@ -194,6 +227,14 @@ impl Connections {
     /// `limits.connections`
     pub(crate) fn limit(&self) -> u64 {
         self.limit
+    }
+}
+
+/// Whom a limit per address counts: an IPv4 address, or the /64 network that one IPv6 subscriber usually has to himself.
+pub(crate) fn address_key(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
+        other => other,
     }
 }
 
@@ -263,6 +304,15 @@ mod tests {
         assert_eq!(shared.connections.open(), 2);
         assert!(shared.admit(HERE).is_ok());
         assert_eq!(shared.connections.open(), 2);
+    }
+
+    #[test]
+    fn one_network_is_one_address() {
+        let parse = |text: &str| address_key(text.parse().expect("an address"));
+        assert_eq!(parse("2001:db8:1:2::1"), parse("2001:db8:1:2:ffff::9"));
+        assert_ne!(parse("2001:db8:1:2::1"), parse("2001:db8:1:3::1"));
+        assert_eq!(parse("::ffff:192.0.2.7"), parse("192.0.2.7"));
+        assert_ne!(parse("192.0.2.7"), parse("192.0.2.8"));
     }
 
     #[test]
