@@ -1,0 +1,3 @@
+//! What the fuzz targets share: oracles that say what the engine ought to have answered.
+
+pub mod reference;
