@@ -1,0 +1,250 @@
+//! The commands, their help, and which steps each of them is made of.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::run::{Steps, say};
+use crate::{budget, build, docs, install, layers, licences, purity, suites};
+
+/// A command as the user types it.
+struct Command {
+    name: &'static str,
+    /// How its arguments are written in the help; empty when it takes none.
+    usage: &'static str,
+    help: &'static str,
+    run: fn(&mut Steps, &[String]) -> Result<()>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "test",
+        usage: "",
+        help: "Install what is missing, then run every test: the workspace, loom models, purity,\n\
+               and the end-to-end suites against the release binary. The proof that a clone works.",
+        run: |steps, _| test(steps),
+    },
+    Command {
+        name: "ci",
+        usage: "",
+        help: "What a change has to pass: formatting, lints, docs, layers, file budget, licences,\n\
+               generated files, then `test`. `.ci/run` is this.",
+        run: |steps, _| ci(steps),
+    },
+    Command {
+        name: "soak",
+        usage: "",
+        help: "The long runs: ignored tests in files named soak_*, in release mode. Takes a while.",
+        run: |steps, _| steps.step("soak", build::soak),
+    },
+    Command {
+        name: "loom",
+        usage: "",
+        help: "The loom models alone. LOOM_MAX_PREEMPTIONS sets the bound (default 3).",
+        run: |steps, _| steps.step("loom models", build::loom),
+    },
+    Command {
+        name: "e2e",
+        usage: "",
+        help: "The end-to-end suites alone (tests/python, tests/node), with what they need.",
+        run: |steps, _| {
+            steps.step("install", install::everything)?;
+            steps.step("release binary", build::release)?;
+            end_to_end(steps)
+        },
+    },
+    Command {
+        name: "fuzz",
+        usage: "[SECONDS]",
+        help: "Every fuzz target for SECONDS each (default 60). Needs nightly Rust and cargo-fuzz.",
+        run: |steps, args| {
+            let seconds = args.first().map_or(Ok(60), |text| text.parse::<u64>())?;
+            steps.step("fuzz", || build::fuzz(seconds))
+        },
+    },
+    Command {
+        name: "install-deps",
+        usage: "",
+        help: "Install what `test` and `ci` need and is not there: apt packages, the suites'\n\
+               Python environment and Node packages, rustfmt and clippy.",
+        run: |steps, _| {
+            steps.step("install cargo tools", install::components)?;
+            steps.step("install", install::everything)
+        },
+    },
+    Command {
+        name: "docs",
+        usage: "[--check]",
+        help: "Write docs/configuration.md from the option tables; with --check only compare.",
+        run: |steps, args| match args.first() {
+            None => steps.step("generate docs", docs::write),
+            Some(_) => steps.step("generated docs are fresh", docs::check),
+        },
+    },
+    Command {
+        name: "layers",
+        usage: "",
+        help: "A module imports only from modules declared above it in lib.rs or main.rs.",
+        run: |steps, _| steps.step("layers", layers::check),
+    },
+    Command {
+        name: "budget",
+        usage: "",
+        help: "Rust files: over 500 lines the header says why, over 800 fails. No unfinished work.",
+        run: |steps, _| shape(steps),
+    },
+    Command {
+        name: "purity",
+        usage: "",
+        help: "The engine names no clock, socket, thread or file; built for wasm32 where installed.",
+        run: |steps, _| steps.step("engine is pure", purity::check),
+    },
+    Command {
+        name: "licences",
+        usage: "",
+        help: "Licences and sources of all dependencies against the list in deny.toml.",
+        run: |steps, _| steps.step("licences", licences::check),
+    },
+    Command {
+        name: "deny",
+        usage: "",
+        help: "`cargo deny check`, which also knows security advisories. Needs cargo-deny.",
+        run: |steps, _| steps.step("cargo deny", build::deny),
+    },
+];
+
+/// Runs the command that `args` name. Exit status: 0 done, 1 a step failed, 2 it was called wrongly.
+pub(crate) fn dispatch(args: &[String]) -> ExitCode {
+    match args.first().map(String::as_str) {
+        None | Some("help" | "--help" | "-h") => {
+            say(&help());
+            return ExitCode::SUCCESS;
+        }
+        Some(_) => {}
+    }
+    let command = match parse(args) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("error: {error:#}\n`cargo xtask help` lists the commands");
+            return ExitCode::from(2);
+        }
+    };
+    let mut steps = Steps::default();
+    match (command.run)(&mut steps, &args[1..]) {
+        Ok(()) => {
+            steps.summary();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("\nFAILED: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ci(steps: &mut Steps) -> Result<()> {
+    steps.step("install cargo tools", install::components)?;
+    steps.step("formatting", build::fmt)?;
+    steps.step("layers", layers::check)?;
+    shape(steps)?;
+    steps.step("licences", licences::check)?;
+    steps.step("clippy", build::clippy)?;
+    steps.step("rustdoc", build::rustdoc)?;
+    steps.step("generated docs are fresh", docs::check)?;
+    test(steps)
+}
+
+fn test(steps: &mut Steps) -> Result<()> {
+    steps.step("install", install::everything)?;
+    steps.step("engine is pure", purity::check)?;
+    steps.step("workspace tests", build::tests)?;
+    steps.step("loom models", build::loom)?;
+    steps.step("release binary", build::release)?;
+    end_to_end(steps)
+}
+
+fn shape(steps: &mut Steps) -> Result<()> {
+    steps.step("file budget", budget::check)?;
+    steps.step("no unfinished work", budget::check_words)
+}
+
+fn end_to_end(steps: &mut Steps) -> Result<()> {
+    steps.step("python suites", suites::python)?;
+    steps.step("node suites", suites::node)
+}
+
+/// Finds the command and checks its arguments, so that nothing starts on a call that is wrong.
+fn parse(args: &[String]) -> Result<&'static Command> {
+    let name = args.first().map_or("", String::as_str);
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        bail!("unknown command `{name}`");
+    };
+    match (command.usage, &args[1..]) {
+        (_, []) => {}
+        ("[--check]", [flag]) if flag == "--check" => {}
+        ("[SECONDS]", [seconds]) if seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0) => {}
+        (_, rest) => bail!("`{name}` does not take `{}`{}", rest.join(" "), usage(command)),
+    }
+    Ok(command)
+}
+
+fn usage(command: &Command) -> String {
+    match command.usage {
+        "" => ": it has no arguments".to_owned(),
+        usage => format!("; usage: cargo xtask {} {usage}", command.name),
+    }
+}
+
+fn help() -> String {
+    let mut text = "\
+cargo xtask COMMAND
+
+Two commands matter: `test` proves that a clone works, `ci` is what a change has to pass.
+Both install what is missing (apt, a Python environment in target/venv, npm), stop at the first
+failure and name it. The other commands are their parts, and the long runs.
+"
+    .to_owned();
+    for command in COMMANDS {
+        let left = format!("{} {}", command.name, command.usage);
+        for (number, line) in command.help.lines().enumerate() {
+            let left = if number == 0 { left.trim_end() } else { "" };
+            text.push_str(&format!("\n  {left:<16} {line}"));
+        }
+    }
+    text.push_str(
+        "\n\nExit status: 0 done, 1 a step failed, 2 called wrongly. Nothing asks questions; the target\n\
+         directory is CARGO_TARGET_DIR or target/.",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(line: &str) -> Result<&'static str> {
+        let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        parse(&args).map(|command| command.name)
+    }
+
+    #[test]
+    fn commands_and_their_arguments_are_checked_before_anything_runs() {
+        assert_eq!(name("test").unwrap(), "test");
+        assert_eq!(name("docs --check").unwrap(), "docs");
+        assert_eq!(name("fuzz 30").unwrap(), "fuzz");
+        for bad in
+            ["tset", "", "test now", "docs --chekc", "fuzz soon", "fuzz 0", "fuzz -1", "docs --check x"]
+        {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_command_and_fits_a_terminal() {
+        let help = help();
+        for command in COMMANDS {
+            assert!(help.contains(&format!("\n  {}", command.name)), "{}", command.name);
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 105), "{help}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Installing what the checks need, by package name, and only what is missing.
+//!
+//! Every function here first looks whether the thing is there and then does nothing. System packages come
+//! from apt, as root or through sudo; Python packages go into an environment of their own in the target
+//! directory; Node packages go beside the suite that asks for them. Nothing is installed for the user.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::files;
+use crate::run::{Program, find_command, say};
+
+/// A system package and the commands any one of which shows that it is there.
+struct Package {
+    name: &'static str,
+    commands: &'static [&'static str],
+}
+
+/// The browser of the end-to-end suites, by the names it goes by.
+const BROWSERS: &[&str] = &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+
+const SYSTEM: &[Package] =
+    &[Package { name: "chromium", commands: BROWSERS }, Package { name: "curl", commands: &["curl"] }];
+
+/// Folder of the Python suites, with their `requirements.txt`.
+pub(crate) const PYTHON_SUITES: &str = "tests/python";
+/// Folder of the Node suites, with their `package.json`.
+pub(crate) const NODE_SUITES: &str = "tests/node";
+
+/// Everything that `test` needs.
+pub(crate) fn everything() -> Result<()> {
+    system()?;
+    if files::root().join(PYTHON_SUITES).is_dir() {
+        python()?;
+    }
+    if files::root().join(NODE_SUITES).is_dir() {
+        node()?;
+    }
+    Ok(())
+}
+
+/// The cargo tools that `ci` needs on top.
+pub(crate) fn components() -> Result<()> {
+    for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        if Program::cargo().args([subcommand, "--version"]).works() {
+            say(&format!("    {component}: there"));
+        } else if find_command("rustup").is_some() {
+            Program::new("rustup").args(["component", "add", component]).run()?;
+        } else {
+            bail!("`cargo {subcommand}` does not run and there is no rustup to install {component} with");
+        }
+    }
+    Ok(())
+}
+
+/// Path of the browser for the suites.
+pub(crate) fn browser() -> Result<PathBuf> {
+    let found = BROWSERS.iter().find_map(|name| find_command(name));
+    found.context("no Chromium on PATH; `cargo xtask install-deps` installs it")
+}
+
+/// The interpreter of the suites' Python environment.
+pub(crate) fn python_in_venv() -> PathBuf {
+    files::target().join("venv/bin/python")
+}
+
+fn system() -> Result<()> {
+    let is_there = |package: &&Package| package.commands.iter().any(|name| find_command(name).is_some());
+    let missing: Vec<&str> =
+        SYSTEM.iter().filter(|package| !is_there(package)).map(|package| package.name).collect();
+    if missing.is_empty() {
+        say("    system packages: all there");
+        return Ok(());
+    }
+    apt_install(&missing)
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    if find_command("apt-get").is_none() {
+        bail!(
+            "please install {}: this machine has no apt-get, so it cannot be done from here",
+            packages.join(", ")
+        );
+    }
+    let apt = |args: &[&str]| -> Result<Program> {
+        // `env` carries the setting through sudo, which drops the environment.
+        let quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"];
+        let patient = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
+        let program = if is_root()? {
+            Program::new("env").args(&quiet[1..])
+        } else if find_command("sudo").is_some() {
+            // `-n`: a password prompt nobody sees would hang a job for ever.
+            Program::new("sudo").args(["-n"]).args(quiet)
+        } else {
+            bail!("please install {} as root: there is no sudo here", packages.join(", "));
+        };
+        Ok(program.args(patient).args(args))
+    };
+    let install: Vec<&str> =
+        ["install", "-y", "--no-install-recommends"].iter().chain(packages).copied().collect();
+    // A fresh machine has no package lists; one that has them may not need the update.
+    if !has_package_lists() || apt(&install)?.run().is_err() {
+        apt(&["update"])?.run()?;
+        apt(&install)?.run()?;
+    }
+    Ok(())
+}
+
+fn is_root() -> Result<bool> {
+    Ok(Program::new("id").args(["-u"]).output()?.trim() == "0")
+}
+
+fn has_package_lists() -> bool {
+    let lists = fs::read_dir("/var/lib/apt/lists");
+    lists.is_ok_and(|lists| {
+        lists.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+    })
+}
+
+fn python() -> Result<()> {
+    let requirements = files::root().join(PYTHON_SUITES).join("requirements.txt");
+    let wanted = files::read(&requirements).with_context(|| {
+        format!("{PYTHON_SUITES} needs a requirements.txt that lists pytest and what it uses")
+    })?;
+    let python = python_in_venv();
+    let venv = files::target().join("venv");
+    if !Program::new(&python).args(["-c", "import pip"]).works() {
+        if find_command("python3").is_none() {
+            apt_install(&["python3", "python3-venv"])?;
+        } else if !Program::new("python3").args(["-c", "import ensurepip, venv"]).works() {
+            apt_install(&["python3-venv"])?;
+        }
+        Program::new("python3").args(["-m", "venv", "--clear"]).args([&venv]).run()?;
+    }
+    let stamp = venv.join("installed.txt");
+    if is_fresh(&stamp, &wanted) {
+        say("    python packages: all there");
+        return Ok(());
+    }
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--retries",
+        "5",
+        "-r",
+    ];
+    Program::new(&python).args(pip).args([&requirements]).run()?;
+    write_stamp(&stamp, &wanted)
+}
+
+fn node() -> Result<()> {
+    if find_command("npm").is_none() {
+        bail!("{NODE_SUITES} needs Node 20 or later with npm; please install it");
+    }
+    let dir = files::root().join(NODE_SUITES);
+    let manifest = dir.join("package.json");
+    if !manifest.is_file() {
+        // Suites on Node's own modules need nothing installed.
+        say("    node packages: none asked for");
+        return Ok(());
+    }
+    let lock = dir.join("package-lock.json");
+    let mut wanted = files::read(&manifest)?;
+    if lock.is_file() {
+        wanted.push_str(&files::read(&lock)?);
+    }
+    let stamp = dir.join("node_modules/.installed.txt");
+    if is_fresh(&stamp, &wanted) {
+        say("    node packages: all there");
+        return Ok(());
+    }
+    let command: &[&str] = if lock.is_file() { &["ci"] } else { &["install", "--no-package-lock"] };
+    Program::new("npm")
+        .args(command)
+        .args(["--no-audit", "--no-fund", "--loglevel=error"])
+        .dir(NODE_SUITES)
+        // The browser is the system's Chromium; nothing should download another.
+        .env("PUPPETEER_SKIP_DOWNLOAD", "1")
+        .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1")
+        .run()?;
+    fs::create_dir_all(dir.join("node_modules"))?;
+    write_stamp(&stamp, &wanted)
+}
+
+/// Whether the last complete install was for exactly this text.
+fn is_fresh(stamp: &Path, wanted: &str) -> bool {
+    fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
+}
+
+fn write_stamp(stamp: &Path, wanted: &str) -> Result<()> {
+    fs::write(stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+}

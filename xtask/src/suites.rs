@@ -1,0 +1,77 @@
+//! The end-to-end suites: other people's clients against the release binary.
+//!
+//! `tests/python` runs under pytest, `tests/node` under `node --test`. Both find the binary in `FANFARE_BIN`
+//! and the browser in `FANFARE_CHROMIUM`. A folder that exists has to contain suites that run: no test found
+//! is a failure.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::build;
+use crate::files;
+use crate::install::{self, NODE_SUITES, PYTHON_SUITES};
+use crate::run::{Program, say};
+
+/// Runs the Python suites.
+pub(crate) fn python() -> Result<()> {
+    if !files::root().join(PYTHON_SUITES).is_dir() {
+        say(&format!("    there is no {PYTHON_SUITES}"));
+        return Ok(());
+    }
+    // pytest itself fails when it finds no test.
+    let python = Program::new(install::python_in_venv());
+    under_test(python.args(["-m", "pytest", "-q", PYTHON_SUITES]))?.run()
+}
+
+/// Runs the Node suites.
+pub(crate) fn node() -> Result<()> {
+    if !files::root().join(NODE_SUITES).is_dir() {
+        say(&format!("    there is no {NODE_SUITES}"));
+        return Ok(());
+    }
+    let suites = node_suites(&files::project_files()?);
+    if suites.is_empty() {
+        bail!("{NODE_SUITES} has no file named *.test.mjs, *.test.js or *.test.cjs");
+    }
+    under_test(Program::new("node").args(["--test", "--test-reporter=spec"]).args(suites))?
+        .dir(NODE_SUITES)
+        .run()
+}
+
+fn under_test(program: Program) -> Result<Program> {
+    if !build::binary().is_file() {
+        bail!("{} is not built", build::binary().display());
+    }
+    Ok(program
+        .without_cargo_env()
+        .env("FANFARE_BIN", build::binary())
+        .env("FANFARE_CHROMIUM", install::browser()?)
+        .limit(build::HANG))
+}
+
+/// Test files below the Node folder, relative to it. Named one by one, because `node --test` succeeds when
+/// it finds nothing.
+fn node_suites(project: &[PathBuf]) -> Vec<PathBuf> {
+    const ENDINGS: &[&str] = &[".test.mjs", ".test.js", ".test.cjs"];
+    let is_suite = |path: &Path| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| ENDINGS.iter().any(|end| name.ends_with(end)))
+    };
+    let below = project.iter().filter_map(|path| path.strip_prefix(NODE_SUITES).ok());
+    below.filter(|path| is_suite(path)).map(Path::to_path_buf).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_suites_are_found_by_name() {
+        let project =
+            ["tests/node/a.test.mjs", "tests/node/sub/b.test.js", "tests/node/help.mjs", "x/c.test.mjs"];
+        let found = node_suites(&project.map(PathBuf::from));
+        assert_eq!(found, [PathBuf::from("a.test.mjs"), PathBuf::from("sub/b.test.js")]);
+    }
+}
