@@ -20,7 +20,16 @@ const LOOM_PREEMPTIONS: &str = "3";
 
 /// Formatting, without changing anything.
 pub(crate) fn fmt() -> Result<()> {
-    Program::cargo().args(["fmt", "--all", "--check"]).run()
+    Program::cargo().args(["fmt", "--all", "--check"]).run()?;
+    // The fuzz crate is outside the workspace, so cargo passes it over.
+    let outside: Vec<PathBuf> = files::project_files()?
+        .into_iter()
+        .filter(|path| path.starts_with("fuzz") && path.extension().is_some_and(|ending| ending == "rs"))
+        .collect();
+    if outside.is_empty() {
+        return Ok(());
+    }
+    Program::new("rustfmt").args(["--edition", "2024", "--check"]).args(outside).run()
 }
 
 /// Clippy on every target, warnings denied.
