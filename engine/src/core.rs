@@ -1,0 +1,93 @@
+//! What all parts of one engine share.
+
+use std::any::Any;
+
+use crate::config::Config;
+use crate::history::Log;
+use crate::id::EventId;
+use crate::stats::Counters;
+use crate::sync::{
+    Arc, Mutex, RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+use crate::table::Table;
+use crate::time::Timestamp;
+use crate::topic::{Directory, Topic};
+
+/// An entry of the table of subscriptions. The table names them without knowing what they are made of.
+pub(crate) type WeakAny = std::sync::Weak<dyn Any + Send + Sync>;
+
+/// The state of one engine.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) log: Log,
+    pub(crate) directory: Directory,
+    pub(crate) counters: Counters,
+    /// Every subscription in life.
+    pub(crate) subscriptions: Mutex<Table<WeakAny>>,
+    /// The latest time that any call brought. Relaxed: only compared with times that are no more exact.
+    now: AtomicU64,
+    /// Serialises age retention: a second caller finds it taken and leaves.
+    sweeping: AtomicBool,
+    /// Handlers; see `engine`.
+    pub(crate) chain: RwLock<Arc<crate::handler::Chain>>,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config) -> Self {
+        let seed = config.hash_seed;
+        let hasher = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(21), seed.rotate_left(42));
+        Self {
+            log: Log::new(&config, hasher.clone()),
+            directory: Directory::new(config.limits.topics, hasher),
+            config,
+            counters: Counters::new(),
+            subscriptions: Mutex::new(Table::new()),
+            now: AtomicU64::new(0),
+            sweeping: AtomicBool::new(false),
+            chain: RwLock::new(Arc::default()),
+        }
+    }
+
+    /// Notes the caller's time and returns the latest time known, so that time never runs backwards.
+    pub(crate) fn at(&self, now: Timestamp) -> Timestamp {
+        let latest = self.now();
+        if now > latest {
+            self.now.store(now.0, Ordering::Relaxed);
+            now
+        } else {
+            latest
+        }
+    }
+
+    /// The latest time known.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::Relaxed))
+    }
+
+    /// Takes the right to sweep, until the guard is dropped; `None` if another thread has it.
+    pub(crate) fn try_sweep(&self) -> Option<Sweeping<'_>> {
+        // Acquire and Release: one sweep sees what the one before it did.
+        (!self.sweeping.swap(true, Ordering::AcqRel)).then_some(Sweeping(&self.sweeping))
+    }
+
+    pub(crate) fn id_of(&self, seq: u64) -> EventId {
+        EventId::new(self.config.epoch.clone(), seq)
+    }
+
+    /// Closes a topic and tells its readers; false if it was closed before.
+    pub(crate) fn close(&self, topic: &Topic, now: Timestamp) -> bool {
+        let closed = self.log.lock().close(topic.key, now);
+        topic.interests.notify();
+        closed
+    }
+}
+
+/// The right to sweep.
+pub(crate) struct Sweeping<'a>(&'a AtomicBool);
+
+impl Drop for Sweeping<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,449 @@
+//! The engine: runs the stages in order.
+
+use std::fmt;
+
+use crate::code::Code;
+use crate::config::{Config, ConfigError};
+use crate::core::Core;
+use crate::draft::{Draft, InvalidField, check_topic};
+use crate::fanout::Watcher;
+use crate::handler::{Chain, HandlerError, HandlerSpec};
+use crate::history::{Append, StaleTopic};
+use crate::id::EventId;
+use crate::stats::{Stats, TopicStats};
+use crate::subscription::{SubscribeError, SubscribeOptions, Subscription, SubscriptionKey};
+use crate::sync::Arc;
+use crate::time::Timestamp;
+use crate::topic::Topic;
+use crate::wire::{Frame, NewFrame};
+
+/// How often [`Engine::handle_timeout`] wants to be called, in milliseconds.
+const SWEEP_MS: u64 = 1000;
+
+/// An event engine. Clones are the same engine; every method may be called from any thread.
+///
+/// The engine has no clock and no thread: callers bring the time, and call [`handle_timeout`](Self::handle_timeout) when
+/// [`poll_timeout`](Self::poll_timeout) says.
+#[derive(Clone)]
+pub struct Engine(Arc<Core>);
+
+/// What publishing has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// Position of the last event that was committed; if none was, of the hub's newest event.
+    pub seq: u64,
+    /// How many events were committed: 1, or what the handlers made of it, 0 if they dropped it.
+    pub events: usize,
+    /// The last event's own id, if it has one; otherwise its id is [`Engine::id_of`] its position.
+    pub own_id: Option<Box<str>>,
+}
+
+/// Why an event was not published. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// A field breaks its rules.
+    Invalid(InvalidField),
+    /// The data is larger than `limits.event_bytes`.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+        /// The data's size, in bytes.
+        size: u64,
+    },
+    /// The topic is closed.
+    TopicClosed,
+    /// The hub cannot open one more topic.
+    TopicLimit {
+        /// `limits.topics`.
+        limit: u32,
+    },
+    /// A handler refused it, or failed.
+    Handler(HandlerError),
+}
+
+/// Which event of a batch was refused; none of the batch was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchError {
+    /// Its place in the batch, from 0.
+    pub index: usize,
+    /// Why.
+    pub error: PublishError,
+}
+
+impl PublishError {
+    /// The frozen code of this refusal.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Invalid(field) => field.code(),
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::TopicClosed => Code::TopicClosed,
+            Self::TopicLimit { .. } => Code::LimitTopics,
+            Self::Handler(error) => error.code(),
+        }
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(field) => field.fmt(f),
+            Self::TooLarge { limit, size } => {
+                write!(f, "data of {size} bytes is larger than {limit} bytes (limits.event_bytes)")
+            }
+            Self::TopicClosed => f.write_str("the topic is closed"),
+            Self::TopicLimit { limit } => write!(f, "the hub holds {limit} topics already (limits.topics)"),
+            Self::Handler(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PublishError {}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {} of the batch: {}", self.index + 1, self.error)
+    }
+}
+
+impl std::error::Error for BatchError {}
+
+impl From<InvalidField> for PublishError {
+    fn from(field: InvalidField) -> Self {
+        Self::Invalid(field)
+    }
+}
+
+impl Engine {
+    /// Makes an engine.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the option that cannot work.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self(Arc::new(Core::new(config))))
+    }
+
+    /// The configuration it was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Publishes one event. When this returns, every reader can see it and those that sleep are woken; nobody has
+    /// necessarily got it yet.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing has changed then.
+    pub fn publish(&self, draft: Draft<'_>, now: Timestamp) -> Result<Published, PublishError> {
+        let core = &*self.0;
+        let now = core.at(now);
+        let result = self.admit(&draft).and_then(|()| {
+            let chain = Arc::clone(&core.chain.read());
+            if chain.wants(&draft.topic) {
+                let mut published = self.through_handlers(&chain, vec![draft], now).map_err(|e| e.error)?;
+                Ok(published.remove(0))
+            } else {
+                self.commit_one(&draft, now)
+            }
+        });
+        if result.is_err() {
+            core.counters.refused(1);
+        }
+        result
+    }
+
+    /// Publishes several events in one step: all of them or none, with nothing of others in between.
+    ///
+    /// # Errors
+    /// [`BatchError`] names the first event that was refused; nothing has changed then.
+    pub fn publish_batch(&self, drafts: Vec<Draft<'_>>, now: Timestamp) -> Result<Vec<Published>, BatchError> {
+        let core = &*self.0;
+        let (now, count) = (core.at(now), drafts.len() as u64);
+        let admitted = drafts
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, draft)| self.admit(draft).map_err(|error| BatchError { index, error }));
+        let result = admitted.and_then(|()| {
+            let chain = Arc::clone(&core.chain.read());
+            self.through_handlers(&chain, drafts, now)
+        });
+        if result.is_err() {
+            core.counters.refused(count);
+        }
+        result
+    }
+
+    /// Closes a topic: readers get what is retained and end, and nobody can publish to it any more. A topic that does
+    /// not exist is opened and closed, so that late readers learn it. False if it was closed before.
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`] or [`PublishError::TopicLimit`].
+    pub fn close_topic(&self, name: &str, now: Timestamp) -> Result<bool, PublishError> {
+        check_topic(name)?;
+        let now = self.0.at(now);
+        loop {
+            let topic = self.open(name, now)?;
+            if self.0.close(&topic, now) {
+                return Ok(true);
+            }
+            // Closed before, or freed between look-up and here; then the name leads to another topic.
+            if topic.ring.is_closed() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Makes a watcher for [`subscribe`](Self::subscribe).
+    #[must_use]
+    pub fn watcher(&self) -> Watcher {
+        Watcher::new()
+    }
+
+    /// Starts to read. The subscription lives until its last clone is dropped.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing has changed then.
+    pub fn subscribe(
+        &self,
+        watcher: &Watcher,
+        options: &SubscribeOptions<'_>,
+        now: Timestamp,
+    ) -> Result<Subscription, SubscribeError> {
+        let now = self.0.at(now);
+        Subscription::open(&self.0, watcher, options, now)
+    }
+
+    /// The subscription in life that a key names.
+    #[must_use]
+    pub fn subscription(&self, key: SubscriptionKey) -> Option<Subscription> {
+        let weak = self.0.subscriptions.lock().get(key).cloned()?;
+        Subscription::upgrade(&weak)
+    }
+
+    /// Adds a handler behind those that are there. Events that are published after this call pass it.
+    pub fn add_handler(&self, spec: HandlerSpec) {
+        let mut chain = self.0.chain.write();
+        *chain = Arc::new(chain.with(spec));
+    }
+
+    /// Evicts what is too old and frees idle topics. Does nothing if another thread is at it.
+    pub fn handle_timeout(&self, now: Timestamp) {
+        let core = &*self.0;
+        let now = core.at(now);
+        let Some(_sweeping) = core.try_sweep() else { return };
+        let mut idle = Vec::new();
+        let mut from = Some(0);
+        while let Some(slot) = from {
+            from = core.log.sweep(slot, now, &mut idle);
+            core.directory.free(&idle, &core.log, now);
+            idle.clear();
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) should be called next; `None` while there is no topic.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        (self.0.directory.len() > 0).then(|| self.0.now().plus(SWEEP_MS))
+    }
+
+    /// Position of the newest event; 0 before the first.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.0.log.committed()
+    }
+
+    /// The id of a position.
+    #[must_use]
+    pub fn id_of(&self, seq: u64) -> EventId {
+        self.0.id_of(seq)
+    }
+
+    /// A snapshot of what the engine has done and holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let core = &*self.0;
+        let mut stats = Stats { topics: core.directory.len(), ..Stats::default() };
+        core.counters.fill(&mut stats);
+        stats.subscriptions = core.subscriptions.lock().len();
+        let log = core.log.lock();
+        (stats.history_events, stats.history_bytes) = log.totals();
+        stats.published = log.newest();
+        stats
+    }
+
+    /// The `max` most recently active topics.
+    #[must_use]
+    pub fn topic_stats(&self, max: usize) -> Vec<TopicStats> {
+        let mut topics: Vec<(u64, Arc<Topic>)> = self
+            .0
+            .directory
+            .all()
+            .into_iter()
+            .map(|topic| {
+                let lost_through = topic.ring.lost_through();
+                (topic.ring.newest().map_or(lost_through, |frame| frame.seq()), topic)
+            })
+            .collect();
+        topics.sort_unstable_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.name.cmp(&y.name)));
+        topics.truncate(max);
+        topics.into_iter().map(|(last_seq, topic)| self.stats_of(last_seq, &topic)).collect()
+    }
+
+    fn stats_of(&self, last_seq: u64, topic: &Topic) -> TopicStats {
+        let id = |frame: Option<Frame>| frame.map(|frame| frame.id().to_owned());
+        TopicStats {
+            name: topic.name.to_string(),
+            published: topic.ring.tail(),
+            subscribers: topic.readers(),
+            events: topic.ring.len(),
+            bytes: self.0.log.lock().bytes_of(topic.key),
+            oldest: id(topic.ring.oldest()),
+            newest: id(topic.ring.newest()),
+            last_seq,
+            closed: topic.ring.is_closed(),
+        }
+    }
+
+    fn admit(&self, draft: &Draft<'_>) -> Result<(), PublishError> {
+        draft.check(&self.0.config.epoch)?;
+        let (limit, size) = (self.0.config.limits.event_bytes, draft.data.len() as u64);
+        if size > limit { Err(PublishError::TooLarge { limit, size }) } else { Ok(()) }
+    }
+
+    fn open(&self, name: &str, now: Timestamp) -> Result<Arc<Topic>, PublishError> {
+        let core = &*self.0;
+        let limit = core.config.limits.topics;
+        core.directory.open(name, &core.log, now).map_err(|_| PublishError::TopicLimit { limit })
+    }
+
+    /// The short way: one event, no handler.
+    fn commit_one(&self, draft: &Draft<'_>, now: Timestamp) -> Result<Published, PublishError> {
+        let core = &*self.0;
+        let mut topic = self.open(&draft.topic, now)?;
+        let frame = NewFrame::render(Arc::clone(&topic.name), draft, now);
+        let bytes = frame.len();
+        let mut append = [Append { topic: topic.key, frame: Some(frame) }];
+        loop {
+            match core.log.commit(&mut append, now) {
+                Ok(done) => {
+                    core.counters.published_bytes(bytes);
+                    topic.interests.notify();
+                    return Ok(Published { seq: done.first, events: 1, own_id: draft.id.as_deref().map(Box::from) });
+                }
+                Err(StaleTopic::Closed) => return Err(PublishError::TopicClosed),
+                Err(StaleTopic::Freed) => {
+                    topic = self.open(&draft.topic, now)?;
+                    append[0].topic = topic.key;
+                }
+            }
+        }
+    }
+
+    /// The long way: runs each draft through the chain and commits what comes out in one step.
+    fn through_handlers(
+        &self,
+        chain: &Chain,
+        drafts: Vec<Draft<'_>>,
+        now: Timestamp,
+    ) -> Result<Vec<Published>, BatchError> {
+        let core = &*self.0;
+        let at = |index| move |error| BatchError { index, error };
+        // The order of every topic that a handler wants is held until the commit; sorted, so that two batches cannot
+        // wait for each other.
+        let mut ordered: Vec<Arc<Topic>> = Vec::new();
+        for (index, draft) in drafts.iter().enumerate() {
+            if chain.wants(&draft.topic) && !ordered.iter().any(|topic| *topic.name == *draft.topic) {
+                ordered.push(self.open(&draft.topic, now).map_err(at(index))?);
+            }
+        }
+        ordered.sort_unstable_by_key(|topic| topic.key);
+        let _order: Vec<_> = ordered.iter().map(|topic| topic.order.lock()).collect();
+
+        let mut counts = Vec::with_capacity(drafts.len());
+        let mut events: Vec<(usize, Draft<'_>)> = Vec::with_capacity(drafts.len());
+        for (index, draft) in drafts.into_iter().enumerate() {
+            let made = chain.run(draft, now).map_err(PublishError::Handler).map_err(at(index))?;
+            // What a handler makes keeps the same rules.
+            made.iter().try_for_each(|event| self.admit(event)).map_err(at(index))?;
+            if made.is_empty() {
+                core.counters.dropped();
+            }
+            counts.push(made.len());
+            events.extend(made.into_iter().map(|event| (index, event)));
+        }
+        let first = self.commit_many(&events, now)?;
+        let mut next = first;
+        let mut rest = events.iter();
+        Ok(counts
+            .into_iter()
+            .map(|count| {
+                let last = rest.by_ref().take(count).last();
+                next += count as u64;
+                Published {
+                    seq: next - 1,
+                    events: count,
+                    own_id: last.and_then(|(_, event)| event.id.as_deref()).map(Box::from),
+                }
+            })
+            .collect())
+    }
+
+    /// Commits `events`, each with the index of the draft it came from; returns the position of the first.
+    fn commit_many(&self, events: &[(usize, Draft<'_>)], now: Timestamp) -> Result<u64, BatchError> {
+        let core = &*self.0;
+        let mut topics = self.open_all(events, now)?;
+        let mut bytes = 0;
+        let mut appends: Vec<Append> = events
+            .iter()
+            .zip(&topics)
+            .map(|((_, event), topic)| {
+                let frame = NewFrame::render(Arc::clone(&topic.name), event, now);
+                bytes += frame.len();
+                Append { topic: topic.key, frame: Some(frame) }
+            })
+            .collect();
+        let done = loop {
+            match core.log.commit(&mut appends, now) {
+                Ok(done) => break done,
+                Err(StaleTopic::Closed) => {
+                    let closed = topics.iter().position(|topic| topic.ring.is_closed()).unwrap_or_default();
+                    return Err(BatchError { index: events[closed].0, error: PublishError::TopicClosed });
+                }
+                Err(StaleTopic::Freed) => {
+                    topics = self.open_all(events, now)?;
+                    for (append, topic) in appends.iter_mut().zip(&topics) {
+                        append.topic = topic.key;
+                    }
+                }
+            }
+        };
+        core.counters.published_bytes(bytes);
+        topics.sort_unstable_by_key(|topic| topic.key);
+        topics.dedup_by_key(|topic| topic.key);
+        for topic in &topics {
+            topic.interests.notify();
+        }
+        Ok(done.first)
+    }
+
+    fn open_all(&self, events: &[(usize, Draft<'_>)], now: Timestamp) -> Result<Vec<Arc<Topic>>, BatchError> {
+        let mut topics: Vec<Arc<Topic>> = Vec::with_capacity(events.len());
+        for (index, event) in events {
+            let topic = match topics.last() {
+                Some(last) if *last.name == *event.topic => Arc::clone(last),
+                _ => self.open(&event.topic, now).map_err(|error| BatchError { index: *index, error })?,
+            };
+            topics.push(topic);
+        }
+        Ok(topics)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("epoch", &self.0.config.epoch.as_str()).finish_non_exhaustive()
+    }
+}

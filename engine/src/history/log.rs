@@ -1,0 +1,474 @@
+//! The log: the one place where events get their position. Everything that must be one step is one critical section.
+//!
+//! * `committed` is stored under the lock after all events of a publish are in their rings; readers load it first and
+//!   look into the rings second, so what they see up to it is complete.
+//! * What the lock guards beside the order: the bytes that are retained, which topics live, publishers' own ids, and
+//!   what conflation keeps.
+//! * Evicted frames leave the critical section and are dropped outside.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::config::Config;
+use crate::history::Ring;
+use crate::sync::{Arc, Mutex, MutexGuard};
+use crate::table::{Key, Table};
+use crate::time::Timestamp;
+use crate::wire::{Frame, NewFrame};
+
+/// Names a topic for as long as it lives.
+pub type TopicKey = Key;
+
+/// How many topics are compared to find the oldest event of the hub, when the hub's bytes are used up.
+const EVICTION_SAMPLE: usize = 5;
+/// How many topics are looked at for that, if one was found.
+const MAX_VISITED: usize = 256;
+
+/// A frame on its way into a topic.
+pub(crate) struct Append {
+    pub(crate) topic: TopicKey,
+    /// Taken when it is committed.
+    pub(crate) frame: Option<NewFrame>,
+}
+
+/// What a commit has done.
+#[derive(Default)]
+pub(crate) struct Committed {
+    /// Position of the first event.
+    pub(crate) first: u64,
+    evicted: Option<Frame>,
+    evicted_more: Vec<Frame>,
+}
+
+/// Why nothing was committed: a topic was freed between look-up and commit, or it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StaleTopic {
+    Freed,
+    Closed,
+}
+
+/// What the log knows of a topic.
+pub(crate) struct TopicEntry {
+    name: Arc<str>,
+    ring: Arc<Ring>,
+    bytes: u64,
+    /// Publishers' own ids that are retained.
+    own_ids: HashMap<Box<str>, OwnId, ahash::RandomState>,
+    conflation: Option<Box<Conflation>>,
+    /// Subscriptions that hold the topic.
+    pins: u32,
+    /// When it was last published to, subscribed to, left or closed.
+    used: Timestamp,
+}
+
+#[derive(Clone, Copy)]
+struct OwnId {
+    /// Position of the latest event with the id.
+    seq: u64,
+    /// How many retained events have it.
+    count: u32,
+}
+
+/// The latest event of each key that the ring has let go, for readers that want just that.
+struct Conflation {
+    readers: u32,
+    latest: HashMap<Box<str>, u64, ahash::RandomState>,
+    kept: BTreeMap<u64, Frame>,
+    kept_bytes: u64,
+    /// Position of the newest event that was dropped although it was the latest of its key.
+    lost_through: u64,
+}
+
+/// Order and content of a hub's history.
+pub(crate) struct Log {
+    inner: Mutex<Inner>,
+    committed: state::Committed,
+}
+
+pub(crate) struct Inner {
+    config: Config,
+    next: u64,
+    bytes: u64,
+    events: u64,
+    topics: Table<TopicEntry>,
+    /// Where the search for the oldest event goes on.
+    hand: usize,
+    hasher: ahash::RandomState,
+}
+
+impl Log {
+    pub(crate) fn new(config: &Config, hasher: ahash::RandomState) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                config: config.clone(),
+                next: 1,
+                bytes: 0,
+                events: 0,
+                topics: Table::new(),
+                hand: 0,
+                hasher,
+            }),
+            committed: state::Committed::new(),
+        }
+    }
+
+    /// Position of the newest event that every reader can see; 0 before the first.
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed.load()
+    }
+
+    /// Enters the critical section. See [`Inner`] for what can be done there.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    /// Gives `appends` the next positions, all or none, and makes them visible together.
+    pub(crate) fn commit(&self, appends: &mut [Append], now: Timestamp) -> Result<Committed, StaleTopic> {
+        let mut inner = self.inner.lock();
+        for append in &*appends {
+            match inner.topics.get(append.topic) {
+                None => return Err(StaleTopic::Freed),
+                Some(topic) if topic.ring.is_closed() => return Err(StaleTopic::Closed),
+                Some(_) => {}
+            }
+        }
+        let mut done = Committed { first: inner.next, ..Committed::default() };
+        for append in appends {
+            if let Some(frame) = append.frame.take() {
+                inner.append(append.topic, frame, now, &mut done);
+            }
+        }
+        self.committed.store_while_locked(inner.next - 1);
+        drop(inner);
+        Ok(done)
+    }
+
+    /// Evicts what is too old from up to 64 topics behind slot `from`; also tells which of them are idle.
+    /// Returns the slot to go on from, or `None` when all have been seen.
+    pub(crate) fn sweep(&self, from: usize, now: Timestamp, idle: &mut Vec<(TopicKey, Arc<str>)>) -> Option<usize> {
+        let mut done = Committed::default();
+        let mut inner = self.inner.lock();
+        let mut from = from;
+        for _ in 0..64 {
+            let key = inner.topics.at_or_after(from)?.0;
+            inner.evict_old(key, now, &mut done);
+            if inner.is_idle(key, now) {
+                idle.extend(inner.topics.get(key).map(|entry| (key, Arc::clone(&entry.name))));
+            }
+            from = key.slot() + 1;
+        }
+        drop(inner);
+        Some(from)
+    }
+}
+
+impl Committed {
+    fn evict(&mut self, frame: Frame) {
+        match &mut self.evicted {
+            slot @ None => *slot = Some(frame),
+            Some(_) => self.evicted_more.push(frame),
+        }
+    }
+}
+
+impl Inner {
+    /// Opens a topic whose events up to `lost_through` count as evicted.
+    pub(crate) fn open(&mut self, name: &Arc<str>, lost_through: u64, now: Timestamp) -> (TopicKey, Arc<Ring>) {
+        let ring = Arc::new(Ring::new(self.config.history.events, lost_through));
+        let entry = TopicEntry {
+            name: Arc::clone(name),
+            ring: Arc::clone(&ring),
+            bytes: 0,
+            own_ids: HashMap::with_hasher(self.hasher.clone()),
+            conflation: None,
+            pins: 0,
+            used: now,
+        };
+        self.topics.insert_with(|key| (entry, (key, ring)))
+    }
+
+    /// Position of the newest event.
+    pub(crate) fn newest(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Events and bytes retained by the whole hub.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.events, self.bytes)
+    }
+
+    /// Bytes retained by a topic.
+    pub(crate) fn bytes_of(&self, topic: TopicKey) -> u64 {
+        self.topics.get(topic).map_or(0, |topic| topic.bytes)
+    }
+
+    /// Holds a topic for a subscription; false if it was freed. `conflate`: start to keep the latest of each key.
+    pub(crate) fn pin(&mut self, topic: TopicKey, conflate: bool) -> bool {
+        let hasher = self.hasher.clone();
+        let Some(entry) = self.topics.get_mut(topic) else { return false };
+        entry.pins += 1;
+        if conflate {
+            let conflation = entry.conflation.get_or_insert_with(|| {
+                Box::new(Conflation::new(hasher))
+            });
+            conflation.readers += 1;
+        }
+        true
+    }
+
+    /// Lets a topic go that [`pin`](Self::pin) held.
+    pub(crate) fn unpin(&mut self, topic: TopicKey, conflate: bool, now: Timestamp) {
+        let Some(entry) = self.topics.get_mut(topic) else { return };
+        entry.pins -= 1;
+        entry.used = entry.used.max(now);
+        if conflate {
+            let last = entry.conflation.as_mut().is_some_and(|conflation| {
+                conflation.readers -= 1;
+                conflation.readers == 0
+            });
+            if last && let Some(conflation) = entry.conflation.take() {
+                entry.bytes -= conflation.kept_bytes;
+                self.bytes -= conflation.kept_bytes;
+            }
+        }
+    }
+
+    /// Closes a topic; false if it was freed or closed before.
+    pub(crate) fn close(&mut self, topic: TopicKey, now: Timestamp) -> bool {
+        let Some(entry) = self.topics.get_mut(topic) else { return false };
+        entry.used = entry.used.max(now);
+        entry.ring.close_while_locked()
+    }
+
+    /// Frees a topic if it is still idle; returns the position of its last event that is lost with it.
+    pub(crate) fn free(&mut self, topic: TopicKey, now: Timestamp) -> Option<u64> {
+        if !self.is_idle(topic, now) {
+            return None;
+        }
+        self.topics.remove(topic).map(|entry| entry.ring.lost_through())
+    }
+
+    /// Whether nobody reads it, it holds nothing, and it has not been used for a while. A closed topic is remembered
+    /// for as long as events are, so that late readers learn that it is closed.
+    fn is_idle(&self, topic: TopicKey, now: Timestamp) -> bool {
+        self.topics.get(topic).is_some_and(|entry| {
+            let linger = if entry.ring.is_closed() {
+                self.config.history.age_ms.max(self.config.topic.idle_ms)
+            } else {
+                self.config.topic.idle_ms
+            };
+            entry.pins == 0 && entry.ring.len() == 0 && now.since(entry.used) >= linger
+        })
+    }
+
+    /// The position of the one retained event with a publisher's id: `Err` if there are several, `Ok(None)` if none.
+    pub(crate) fn find_own_id(&self, topic: TopicKey, id: &str) -> Result<Option<u64>, Ambiguous> {
+        match self.topics.get(topic).and_then(|topic| topic.own_ids.get(id)) {
+            None => Ok(None),
+            Some(own) if own.count == 1 => Ok(Some(own.seq)),
+            Some(_) => Err(Ambiguous),
+        }
+    }
+
+    /// What conflation has kept of a topic after `seq`: the next frame, or the position through which even the
+    /// latest of a key was lost.
+    pub(crate) fn kept_after(&self, topic: TopicKey, seq: u64) -> (Option<Frame>, u64) {
+        match self.topics.get(topic).and_then(|topic| topic.conflation.as_ref()) {
+            None => (None, 0),
+            Some(conflation) => {
+                (conflation.kept.range(seq + 1..).next().map(|(_, frame)| frame.clone()), conflation.lost_through)
+            }
+        }
+    }
+
+    fn append(&mut self, topic: TopicKey, frame: NewFrame, now: Timestamp, done: &mut Committed) {
+        let (events, bytes) = (u64::from(self.config.history.events), self.config.history.bytes);
+        while self.topics.get(topic).is_some_and(|entry| entry.ring.len() >= events) {
+            self.evict_one(topic, done);
+        }
+        let frame = frame.seal(&self.config.epoch, self.next);
+        let Some(entry) = self.topics.get_mut(topic) else { return };
+        let (seq, cost) = (self.next, frame.cost());
+        if let Some(id) = frame.own_id() {
+            let own = entry.own_ids.entry(id.into()).or_insert(OwnId { seq, count: 0 });
+            *own = OwnId { seq, count: own.count + 1 };
+        }
+        if let Some(conflation) = &mut entry.conflation {
+            let freed = conflation.replaced(frame.key(), seq, done);
+            entry.bytes -= freed;
+            self.bytes -= freed;
+        }
+        entry.used = entry.used.max(now);
+        entry.bytes += cost;
+        self.bytes += cost;
+        self.next += 1;
+        self.events += 1;
+        entry.ring.push_while_locked(frame);
+        // The newest event stays whatever its size: live readers have not seen it yet.
+        while self.topics.get(topic).is_some_and(|entry| entry.bytes > bytes && entry.ring.len() > 1) {
+            self.evict_one(topic, done);
+        }
+        while self.bytes > self.config.limits.history_bytes && self.evict_oldest(done) {}
+    }
+
+    fn evict_one(&mut self, topic: TopicKey, done: &mut Committed) {
+        let key_limit = self.config.limits.conflate_keys as usize;
+        let byte_limit = self.config.history.bytes;
+        let Some(entry) = self.topics.get_mut(topic) else { return };
+        let Some(frame) = entry.ring.pop_while_locked() else { return };
+        self.events -= 1;
+        if let Some(id) = frame.own_id() {
+            let last = entry.own_ids.get_mut(id).is_some_and(|own| {
+                own.count -= 1;
+                own.count == 0
+            });
+            if last {
+                entry.own_ids.remove(id);
+            }
+        }
+        let freed = match &mut entry.conflation {
+            Some(conflation) => conflation.let_go(frame, key_limit, byte_limit, done),
+            None => {
+                let cost = frame.cost();
+                done.evict(frame);
+                cost
+            }
+        };
+        entry.bytes -= freed;
+        self.bytes -= freed;
+    }
+
+    /// Evicts the event that is oldest among a few topics; false if there is nothing but newest events.
+    fn evict_oldest(&mut self, done: &mut Committed) -> bool {
+        let mut oldest: Option<(u64, TopicKey)> = None;
+        let (mut sampled, mut visited, mut wrapped) = (0, 0, false);
+        while sampled < EVICTION_SAMPLE && (visited < MAX_VISITED || oldest.is_none()) {
+            visited += 1;
+            match self.topics.at_or_after(self.hand) {
+                None if wrapped => break,
+                None => {
+                    self.hand = 0;
+                    wrapped = true;
+                }
+                Some((key, entry)) => {
+                    self.hand = key.slot() + 1;
+                    if let Some(frame) = entry.ring.oldest()
+                        && frame.seq() + 1 < self.next
+                    {
+                        sampled += 1;
+                        if oldest.is_none_or(|(seq, _)| frame.seq() < seq) {
+                            oldest = Some((frame.seq(), key));
+                        }
+                    }
+                }
+            }
+        }
+        let Some((_, key)) = oldest else { return false };
+        self.evict_one(key, done);
+        true
+    }
+
+    fn evict_old(&mut self, topic: TopicKey, now: Timestamp, done: &mut Committed) {
+        let age = self.config.history.age_ms;
+        if age == 0 {
+            return;
+        }
+        while self
+            .topics
+            .get(topic)
+            .and_then(|entry| entry.ring.oldest())
+            .is_some_and(|frame| now.since(frame.published_at()) >= age)
+        {
+            self.evict_one(topic, done);
+        }
+    }
+}
+
+impl Conflation {
+    fn new(hasher: ahash::RandomState) -> Self {
+        Self {
+            readers: 0,
+            latest: HashMap::with_hasher(hasher),
+            kept: BTreeMap::new(),
+            kept_bytes: 0,
+            lost_through: 0,
+        }
+    }
+
+    /// Notes the newest event of a key; what it replaces goes. Returns the bytes that are free.
+    fn replaced(&mut self, key: &str, seq: u64, done: &mut Committed) -> u64 {
+        let before = match self.latest.get_mut(key) {
+            Some(latest) => core::mem::replace(latest, seq),
+            None => {
+                self.latest.insert(key.into(), seq);
+                return 0;
+            }
+        };
+        match self.kept.remove(&before) {
+            None => 0,
+            Some(frame) => {
+                let cost = frame.cost();
+                self.kept_bytes -= cost;
+                done.evict(frame);
+                cost
+            }
+        }
+    }
+
+    /// Takes an event that the ring evicts: keeps it if it is the latest of its key. Returns the bytes that are free.
+    fn let_go(&mut self, frame: Frame, max_keys: usize, max_bytes: u64, done: &mut Committed) -> u64 {
+        let cost = frame.cost();
+        let latest = match self.latest.get(frame.key()) {
+            Some(latest) => *latest == frame.seq(),
+            // From before the first reader that conflates.
+            None => {
+                self.latest.insert(frame.key().into(), frame.seq());
+                true
+            }
+        };
+        if !latest {
+            done.evict(frame);
+            return cost;
+        }
+        self.kept_bytes += cost;
+        self.kept.insert(frame.seq(), frame);
+        let mut freed = 0;
+        while self.kept.len() > max_keys || self.kept_bytes > max_bytes {
+            let Some((seq, frame)) = self.kept.pop_first() else { break };
+            self.lost_through = seq;
+            self.latest.remove(frame.key());
+            self.kept_bytes -= frame.cost();
+            freed += frame.cost();
+            done.evict(frame);
+        }
+        freed
+    }
+}
+
+/// A publisher's id that several retained events have: no position to resume from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguous;
+
+/// `committed` and its orderings.
+mod state {
+    use crate::sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Release},
+    };
+
+    pub(super) struct Committed(AtomicU64);
+
+    impl Committed {
+        pub(super) fn new() -> Self {
+            Self(AtomicU64::new(0))
+        }
+
+        /// Acquire pairs with the Release below: who sees a position sees the rings filled up to it.
+        pub(super) fn load(&self) -> u64 {
+            self.0.load(Acquire)
+        }
+
+        pub(super) fn store_while_locked(&self, seq: u64) {
+            self.0.store(seq, Release);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Pulling: merging rings by position, filtering, and telling what is lost.
+
+use std::borrow::Cow;
+
+use super::LagPolicy;
+use crate::core::Core;
+use crate::history::Found;
+use crate::sync::Arc;
+use crate::topic::Topic;
+use crate::wire::{Frame, Gap};
+
+/// How a pull ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Pulled {
+    /// There may be more: pull again.
+    More,
+    /// Nothing more is there now.
+    Idle,
+    /// Every topic is closed and read to its end.
+    Ended,
+    /// History has moved past the cursor, and the policy is to end the subscription.
+    Lapped,
+}
+
+/// A cursor over topics.
+pub(super) struct State {
+    /// Everything up to here has been pulled or passed over.
+    cursor: u64,
+    entries: Vec<Entry>,
+    filter: Filter,
+    /// The id after which something is missing: told before the next frame.
+    gap: Option<Box<str>>,
+    arrival: Arrival,
+    lapped: bool,
+}
+
+/// Whether the reader has got anything yet, and if not, what it may expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It reads for the first time: whatever is evicted before it gets anything, it has not missed.
+    FirstVisit,
+    /// It came back with an id: what is evicted before it gets anything is told, whatever the policy.
+    Resuming,
+    /// It has been here all the time.
+    Present,
+}
+
+/// A topic of a subscription.
+pub(super) struct Entry {
+    topic: Arc<Topic>,
+    /// The index to look at next.
+    next: u64,
+    /// Losses up to this position are told, or happened before the topic was entered.
+    told: u64,
+    /// While conflating: where reading of what conflation has kept stands.
+    kept_from: Option<u64>,
+    /// The next frame, during a pull.
+    head: Option<Frame>,
+}
+
+/// Which events a reader wants.
+pub(super) struct Filter {
+    events: Box<[Box<str>]>,
+    client: Option<Box<str>>,
+}
+
+/// The ring has overtaken the entry.
+struct Overtaken;
+
+impl Filter {
+    pub(super) fn new(events: &[Cow<'_, str>], client: Option<&str>) -> Self {
+        Self { events: events.iter().map(|event| Box::from(&**event)).collect(), client: client.map(Box::from) }
+    }
+
+    pub(super) fn passes(&self, frame: &Frame) -> bool {
+        let wanted = self.events.is_empty() || {
+            let event = frame.event().unwrap_or("message");
+            self.events.iter().any(|wanted| **wanted == *event)
+        };
+        wanted && (self.client.is_none() || frame.except().is_none() || frame.except() != self.client.as_deref())
+    }
+}
+
+impl Entry {
+    pub(super) fn new(topic: Arc<Topic>, next: u64, told: u64) -> Self {
+        Self { topic, next, told, kept_from: None, head: None }
+    }
+
+    /// Whether nothing will ever follow.
+    fn is_finished(&self) -> bool {
+        // Closed is read first: then the tail is the last one.
+        self.topic.ring.is_closed() && self.kept_from.is_none() && self.next >= self.topic.ring.tail()
+    }
+
+    /// Finds the next frame up to position `through` that is behind `cursor`.
+    fn fill(&mut self, core: &Core, cursor: u64, through: u64, missed: &mut bool) -> Result<(), Overtaken> {
+        if let Some(from) = self.kept_from {
+            let from = from.max(cursor);
+            let (kept, lost_through) = core.log.lock().kept_after(self.topic.key, from);
+            if lost_through > from.max(self.told) {
+                self.told = lost_through;
+                *missed = true;
+            }
+            match kept {
+                Some(frame) => {
+                    self.head = (frame.seq() <= through).then_some(frame);
+                    return Ok(());
+                }
+                None => {
+                    self.kept_from = None;
+                    self.next = self.topic.ring.first_after(from);
+                }
+            }
+        }
+        loop {
+            match self.topic.ring.get(self.next) {
+                Found::Frame(frame) if frame.seq() <= cursor => self.next += 1,
+                Found::Frame(frame) if frame.seq() <= through => {
+                    self.head = Some(frame);
+                    return Ok(());
+                }
+                Found::Frame(_) | Found::NotYet => return Ok(()),
+                Found::Gone => return Err(Overtaken),
+            }
+        }
+    }
+
+    /// Passes over the frame at hand.
+    fn step(&mut self, seq: u64) {
+        match &mut self.kept_from {
+            Some(from) => *from = seq,
+            None => self.next += 1,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(cursor: u64, entries: Vec<Entry>, filter: Filter, gap: Option<&str>, arrival: Arrival) -> Self {
+        Self { cursor, entries, filter, gap: gap.map(Box::from), arrival, lapped: false }
+    }
+
+    pub(super) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.entries.iter().map(|entry| &entry.topic)
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Arc<Topic>> {
+        let at = self.entries.iter().position(|entry| *entry.topic.name == *name)?;
+        Some(self.entries.swap_remove(at).topic)
+    }
+
+    /// Whether there is nothing to read and never will be.
+    pub(super) fn is_finished(&self) -> bool {
+        self.gap.is_none() && !self.entries.is_empty() && self.entries.iter().all(Entry::is_finished)
+    }
+
+    pub(super) fn pull(
+        &mut self,
+        core: &Core,
+        lag: LagPolicy,
+        out: &mut Vec<Frame>,
+        max_bytes: usize,
+        through: u64,
+    ) -> Pulled {
+        if self.lapped {
+            return Pulled::Lapped;
+        }
+        // First the position, then the rings: what they show up to it is complete.
+        let through = core.log.committed().min(through);
+        if !self.look_for_losses(core, lag) {
+            return Pulled::Lapped;
+        }
+        let pulled = self.merge(core, out, max_bytes, through);
+        for entry in &mut self.entries {
+            entry.head = None;
+        }
+        pulled
+    }
+
+    /// Notes what the rings have let go since the last pull; false if that ends the subscription.
+    fn look_for_losses(&mut self, core: &Core, lag: LagPolicy) -> bool {
+        for entry in &mut self.entries {
+            let lost_through = entry.topic.ring.lost_through();
+            if lost_through <= self.cursor.max(entry.told) {
+                continue;
+            }
+            if lag == LagPolicy::Conflate && self.arrival == Arrival::Present {
+                entry.kept_from.get_or_insert(self.cursor);
+            } else if self.arrival == Arrival::FirstVisit {
+                entry.next = entry.topic.ring.first_after(lost_through);
+            } else if self.gap.is_none() && self.arrival == Arrival::Present && lag == LagPolicy::Disconnect {
+                core.counters.lapped();
+                self.lapped = true;
+                return false;
+            } else {
+                self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
+                entry.next = entry.topic.ring.first_after(self.cursor.max(lost_through));
+            }
+            entry.told = lost_through;
+        }
+        true
+    }
+
+    fn merge(&mut self, core: &Core, out: &mut Vec<Frame>, max_bytes: usize, through: u64) -> Pulled {
+        for at in 0..self.entries.len() {
+            if !self.fill(core, at, through) {
+                return Pulled::More;
+            }
+        }
+        let mut bytes = 0;
+        loop {
+            let oldest = self
+                .entries
+                .iter()
+                .enumerate()
+                .filter_map(|(at, entry)| Some((entry.head.as_ref()?.seq(), at)))
+                .min();
+            let Some((seq, at)) = oldest else {
+                self.tell_gap(core, None, through, out);
+                self.cursor = self.cursor.max(through);
+                self.arrival = Arrival::Present;
+                let ended = !self.entries.is_empty() && self.entries.iter().all(Entry::is_finished);
+                return if ended { Pulled::Ended } else { Pulled::Idle };
+            };
+            if bytes >= max_bytes && bytes > 0 {
+                return Pulled::More;
+            }
+            let Some(frame) = self.entries[at].head.take() else { continue };
+            bytes += self.tell_gap(core, Some(&frame), through, out);
+            self.cursor = seq;
+            self.arrival = Arrival::Present;
+            self.entries[at].step(seq);
+            if self.filter.passes(&frame) {
+                bytes += frame.chunk().len();
+                out.push(frame);
+            }
+            if !self.fill(core, at, through) {
+                return Pulled::More;
+            }
+        }
+    }
+
+    /// Finds the next frame of an entry; false if the pull must begin anew because the ring has moved on.
+    fn fill(&mut self, core: &Core, at: usize, through: u64) -> bool {
+        let mut missed = false;
+        let filled = self.entries[at].fill(core, self.cursor, through, &mut missed);
+        if missed {
+            self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
+        }
+        filled.is_ok()
+    }
+
+    /// Gives the notice that is due, right before `next`. Returns its size.
+    fn tell_gap(&mut self, core: &Core, next: Option<&Frame>, through: u64, out: &mut Vec<Frame>) -> usize {
+        let Some(requested) = self.gap.take() else { return 0 };
+        let Some(first) = self.entries.first() else { return 0 };
+        let newest = self.entries.iter().filter_map(|entry| entry.topic.ring.newest()).max_by_key(Frame::seq);
+        let frame = Frame::gap(&Gap {
+            topic: &first.topic.name,
+            epoch: &core.config.epoch,
+            requested: &requested,
+            oldest: next.map(|frame| frame.id().to_owned()),
+            newest: next.and(newest).map(|frame| frame.id().to_owned()),
+            before: next.map_or(self.cursor.max(through), |frame| frame.seq() - 1),
+        });
+        core.counters.gap();
+        let size = frame.chunk().len();
+        out.push(frame);
+        size
+    }
+}

@@ -1,0 +1,237 @@
+//! Entering and leaving topics, and where reading starts.
+
+use super::pull::{Arrival, Entry, Filter, State};
+use super::{LagPolicy, Start, SubscribeError, SubscribeOptions};
+use crate::core::Core;
+use crate::draft::{Field, InvalidField, Reason, check_client, check_event_type, check_topic};
+use crate::fanout::Watcher;
+use crate::history::{Found, Ring};
+use crate::sync::Arc;
+use crate::time::Timestamp;
+use crate::topic::Topic;
+
+/// Longest id that a reader may ask to resume after, in bytes; it is repeated in the gap notice.
+const MAX_REQUESTED_BYTES: usize = 1024;
+
+/// Enters the topics of `options` and resolves the start.
+pub(super) fn open(
+    core: &Core,
+    watcher: &Watcher,
+    options: &SubscribeOptions<'_>,
+    now: Timestamp,
+) -> Result<State, SubscribeError> {
+    let names = check(core, options)?;
+    let conflate = options.lag == LagPolicy::Conflate;
+    loop {
+        let topics = find(core, &names, now)?;
+        for topic in &topics {
+            topic.interests.register(watcher);
+        }
+        let mut log = core.log.lock();
+        let pinned = topics.iter().take_while(|topic| log.pin(topic.key, conflate)).count();
+        if pinned < topics.len() {
+            // Freed between look-up and here: give all back and look again.
+            for topic in &topics[..pinned] {
+                log.unpin(topic.key, conflate, now);
+            }
+            drop(log);
+            for topic in &topics {
+                topic.interests.unregister(watcher);
+            }
+            continue;
+        }
+        let newest = log.newest();
+        let place = match &options.start {
+            Start::After(id) => resume(core, id, |topic, id| log.find_own_id(topic.key, id), &topics, newest),
+            start => Place { start: start.clone(), gap: None },
+        };
+        drop(log);
+        let state = state(options, topics, place, newest);
+        if state.is_finished() {
+            for topic in state.topics() {
+                leave(core, watcher, topic, options.lag);
+            }
+            return Err(SubscribeError::Closed);
+        }
+        return Ok(state);
+    }
+}
+
+/// Enters one more topic, to be read from now on.
+pub(super) fn add(
+    core: &Core,
+    watcher: &Watcher,
+    name: &str,
+    lag: LagPolicy,
+    now: Timestamp,
+    state: &mut State,
+) -> Result<Arc<Topic>, SubscribeError> {
+    let conflate = lag == LagPolicy::Conflate;
+    loop {
+        let topic = find(core, &[name], now)?.remove(0);
+        if topic.ring.is_closed() {
+            return Err(SubscribeError::Closed);
+        }
+        topic.interests.register(watcher);
+        let mut log = core.log.lock();
+        if log.pin(topic.key, conflate) {
+            let (next, newest) = (topic.ring.tail(), log.newest());
+            drop(log);
+            state.push(Entry::new(Arc::clone(&topic), next, newest));
+            return Ok(topic);
+        }
+        drop(log);
+        topic.interests.unregister(watcher);
+    }
+}
+
+/// Leaves a topic.
+pub(super) fn leave(core: &Core, watcher: &Watcher, topic: &Topic, lag: LagPolicy) {
+    topic.interests.unregister(watcher);
+    core.log.lock().unpin(topic.key, lag == LagPolicy::Conflate, core.now());
+}
+
+/// Checks every field; returns the topics without repetition.
+fn check<'o>(core: &Core, options: &'o SubscribeOptions<'_>) -> Result<Vec<&'o str>, SubscribeError> {
+    let mut names: Vec<&str> = Vec::with_capacity(options.topics.len());
+    for name in &options.topics {
+        check_topic(name)?;
+        if !names.contains(&&**name) {
+            names.push(name);
+        }
+        let limit = core.config.limits.topics_per_stream;
+        if names.len() > limit as usize {
+            return Err(SubscribeError::TooManyTopics { limit });
+        }
+    }
+    if names.is_empty() {
+        return Err(SubscribeError::NoTopics);
+    }
+    if let Some(client) = &options.client {
+        check_client(client)?;
+    }
+    for event in &options.events {
+        check_event_type(event)?;
+    }
+    if let Start::After(id) = &options.start {
+        let reason = match id.len() {
+            0 => Some(Reason::Empty),
+            n if n > MAX_REQUESTED_BYTES => Some(Reason::TooLong(MAX_REQUESTED_BYTES)),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            return Err(InvalidField::new(Field::LastEventId, reason).into());
+        }
+    }
+    Ok(names)
+}
+
+/// Finds or opens all topics, or none.
+fn find(core: &Core, names: &[&str], now: Timestamp) -> Result<Vec<Arc<Topic>>, SubscribeError> {
+    let full = SubscribeError::TopicLimit { limit: core.config.limits.topics };
+    let missing = names.iter().filter(|name| core.directory.find(name).is_none()).count();
+    if missing > core.directory.room() {
+        return Err(full);
+    }
+    names.iter().map(|name| core.directory.open(name, &core.log, now).map_err(|_| full)).collect()
+}
+
+/// A start that needs no look-up any more, and what must be told first.
+struct Place<'a> {
+    start: Start<'a>,
+    /// The id that could not be honoured.
+    gap: Option<&'a str>,
+}
+
+/// Resolves an id: one of this epoch's positions, or the publisher's id of exactly one retained event.
+fn resume<'a, E>(
+    core: &Core,
+    id: &'a str,
+    find: impl Fn(&Topic, &str) -> Result<Option<u64>, E>,
+    topics: &[Arc<Topic>],
+    newest: u64,
+) -> Place<'a> {
+    let unknown = Place { start: Start::All, gap: Some(id) };
+    if let Some(seq) = core.config.epoch.sequence_of(id) {
+        if seq > newest {
+            return unknown;
+        }
+        let missed = topics.iter().any(|topic| topic.ring.lost_through() > seq);
+        return Place { start: Start::Position(seq), gap: missed.then_some(id) };
+    }
+    let mut found = None;
+    for topic in topics {
+        match find(topic, id) {
+            Ok(None) => {}
+            Ok(Some(seq)) if found.is_none() => found = Some(seq),
+            Ok(Some(_)) | Err(_) => return unknown,
+        }
+    }
+    match found {
+        // The event itself is retained, so nothing after it is lost in its own topic; others are compared as above.
+        Some(seq) => {
+            let missed = topics.iter().any(|topic| topic.ring.lost_through() > seq);
+            Place { start: Start::Position(seq), gap: missed.then_some(id) }
+        }
+        None => unknown,
+    }
+}
+
+/// Makes the cursor. `newest` is the hub's newest position when the topics were entered.
+fn state(options: &SubscribeOptions<'_>, topics: Vec<Arc<Topic>>, place: Place<'_>, newest: u64) -> State {
+    let filter = Filter::new(&options.events, options.client.as_deref());
+    let cursor = match place.start {
+        Start::Live => newest,
+        Start::All | Start::After(_) => 0,
+        Start::Last(n) => before_last(n, &topics, &filter, newest),
+        Start::Position(seq) => seq.min(newest),
+    };
+    // A first visit misses nothing, and what an id has missed is told by the notice that is due already.
+    let told = |topic: &Topic| match (&options.start, place.gap) {
+        (Start::Position(_), _) => 0,
+        (Start::After(_), None) => 0,
+        _ => topic.ring.lost_through(),
+    };
+    let entries = topics
+        .into_iter()
+        .map(|topic| {
+            let told = told(&topic);
+            let next = topic.ring.first_after(cursor);
+            Entry::new(topic, next, told)
+        })
+        .collect();
+    let arrival = match &options.start {
+        Start::Live | Start::All | Start::Last(_) => Arrival::FirstVisit,
+        Start::After(_) => Arrival::Resuming,
+        Start::Position(_) => Arrival::Present,
+    };
+    State::new(cursor, entries, filter, place.gap, arrival)
+}
+
+/// The position before the last `n` events up to `newest` that pass the filter.
+fn before_last(n: u64, topics: &[Arc<Topic>], filter: &Filter, newest: u64) -> u64 {
+    if n == 0 {
+        return newest;
+    }
+    let n = usize::try_from(n).unwrap_or(usize::MAX);
+    let mut last: Vec<u64> = topics.iter().flat_map(|topic| last_of(n, &topic.ring, filter, newest)).collect();
+    last.sort_unstable_by(|a, b| b.cmp(a));
+    last.truncate(n);
+    last.last().map_or(newest, |seq| seq - 1)
+}
+
+fn last_of(n: usize, ring: &Ring, filter: &Filter, newest: u64) -> Vec<u64> {
+    let (head, tail) = ring.bounds();
+    let mut found = Vec::new();
+    for index in (head..tail).rev() {
+        match ring.get(index) {
+            Found::Frame(frame) if frame.seq() <= newest && filter.passes(&frame) => found.push(frame.seq()),
+            Found::Frame(_) | Found::NotYet => {}
+            Found::Gone => break,
+        }
+        if found.len() == n {
+            break;
+        }
+    }
+    found
+}

@@ -1,0 +1,355 @@
+//! The frame: an admitted event, rendered once, shared by all who write it.
+//!
+//! ```text
+//!  buf:  [ free | 1f4\r\n | id: k3f9x2ab-42\n | event: chat\n data: hi\n \n | \r\n ]
+//!               ^chunk     ^wire                                          ^wire end  ^chunk end
+//! ```
+//! The bytes after the id line are written before the event has a position. The id line and the HTTP/1.1 chunk
+//! header (RFC 9112 section 7.1) are written right-aligned into the free space in front when the position is known,
+//! which is all that happens to the bytes inside the critical section.
+
+use core::fmt;
+use core::ops::Range;
+use std::borrow::Cow;
+use std::sync::Weak;
+
+use crate::draft::Draft;
+use crate::id::{Epoch, MAX_EPOCH_BYTES};
+use crate::sync::Arc;
+use crate::time::Timestamp;
+use crate::wire::encode;
+
+/// Room for the longest chunk header, `ffffffff` CR LF.
+const CHUNK_HEAD: usize = 10;
+/// Room for the longest generated id line, `id: ` epoch `-` 20 digits LF.
+const ID_LINE: usize = 4 + MAX_EPOCH_BYTES + 1 + 20 + 1;
+/// What a frame costs beside its bytes: the shared header, its reference counts and its slot in the ring.
+const OVERHEAD: u64 = 160;
+
+/// One event as bytes. Cloning copies a pointer; the bytes are never written again.
+#[derive(Clone)]
+pub struct Frame(Arc<Inner>);
+
+/// A frame that may be gone: holding it keeps no bytes alive.
+#[derive(Clone)]
+pub struct WeakFrame(Weak<Inner>);
+
+struct Inner {
+    /// Position in the hub's sequence.
+    seq: u64,
+    /// When it was published, by the publisher's clock.
+    at: Timestamp,
+    topic: Arc<str>,
+    buf: Vec<u8>,
+    chunk_start: u32,
+    wire_start: u32,
+    /// Where the bytes stand in `buf`; positions in `buf` fit u32 because events are limited far below 4 GiB.
+    id: Range<u32>,
+    event: Range<u32>,
+    data: Range<u32>,
+    /// Whether `data` spans several `data` lines.
+    many_lines: bool,
+    gap: bool,
+    own_id: bool,
+    except: Option<Box<str>>,
+    key: Option<Box<str>>,
+}
+
+/// A rendered event that has no position yet.
+pub(crate) struct NewFrame(Arc<Inner>);
+
+impl NewFrame {
+    /// Renders everything that does not depend on the position.
+    pub(crate) fn render(topic: Arc<str>, draft: &Draft<'_>, at: Timestamp) -> Self {
+        let headroom = CHUNK_HEAD + if draft.id.is_some() { 0 } else { ID_LINE };
+        let fields = draft.id.as_ref().map_or(0, |id| id.len() + 5)
+            + draft.event.as_ref().map_or(0, |event| event.len() + 8)
+            + draft.retry.map_or(0, |_| 28);
+        let mut buf = Vec::with_capacity(headroom + fields + encode::data_bytes(&draft.data) + 3);
+        buf.resize(headroom, 0);
+        let mut id = 0..0;
+        if let Some(own) = &draft.id {
+            encode::field(&mut buf, "id", own);
+            id = last_value(&buf, own.len());
+        }
+        let mut event = 0..0;
+        if let Some(name) = &draft.event {
+            encode::field(&mut buf, "event", name);
+            event = last_value(&buf, name.len());
+        }
+        if let Some(ms) = draft.retry {
+            encode::retry(&mut buf, ms);
+        }
+        let data_start = position(buf.len());
+        let many_lines = encode::data(&mut buf, &draft.data) > 1;
+        let data = data_start..position(buf.len());
+        buf.extend_from_slice(b"\n\r\n");
+        Self(Arc::new(Inner {
+            seq: 0,
+            at,
+            topic,
+            buf,
+            chunk_start: 0,
+            wire_start: position(headroom),
+            id,
+            event,
+            data,
+            many_lines,
+            gap: false,
+            own_id: draft.id.is_some(),
+            except: draft.except.as_deref().map(Box::from),
+            key: draft.key.as_deref().map(Box::from),
+        }))
+    }
+
+    /// Bytes of the block without the generated id line.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.wire().len() as u64
+    }
+
+    /// Gives the frame its position: writes the id line, unless the publisher brought an id, and the chunk header.
+    pub(crate) fn seal(mut self, epoch: &Epoch, seq: u64) -> Frame {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.seq = seq;
+            if !inner.own_id {
+                let mut digits = itoa::Buffer::new();
+                let digits = digits.format(seq);
+                let line_start = inner.prepend(&[b"id: ", epoch.as_str().as_bytes(), b"-", digits.as_bytes(), b"\n"]);
+                let id_start = line_start + 4;
+                inner.id = id_start..id_start + position(epoch.as_str().len() + 1 + digits.len());
+                inner.wire_start = line_start;
+            }
+            inner.seal_chunk();
+        }
+        Frame(self.0)
+    }
+}
+
+/// Where a value of `len` bytes stands that [`encode::field`] has just written.
+fn last_value(buf: &[u8], len: usize) -> Range<u32> {
+    position(buf.len() - 1 - len)..position(buf.len() - 1)
+}
+
+/// A position in a buffer; buffers are limited far below 4 GiB by `limits.event_bytes`.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).expect("limits.event_bytes keeps a frame below 4 GiB")
+}
+
+impl Inner {
+    /// Writes `parts` right before the wire bytes and returns where they begin.
+    fn prepend(&mut self, parts: &[&[u8]]) -> u32 {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let start = self.wire_start as usize - len;
+        let mut at = start;
+        for part in parts {
+            self.buf[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        position(start)
+    }
+
+    /// Writes the chunk header in front of the finished wire bytes.
+    fn seal_chunk(&mut self) {
+        let mut hex = [0; CHUNK_HEAD];
+        let mut at = CHUNK_HEAD - 2;
+        hex[at..].copy_from_slice(b"\r\n");
+        let mut rest = self.wire().len();
+        while rest > 0 {
+            at -= 1;
+            hex[at] = b"0123456789abcdef"[rest & 15];
+            rest >>= 4;
+        }
+        self.chunk_start = self.prepend(&[&hex[at..]]);
+    }
+
+    fn wire(&self) -> &[u8] {
+        &self.buf[self.wire_start as usize..self.buf.len() - 2]
+    }
+
+    fn text(&self, range: &Range<u32>) -> &str {
+        // Every range was measured around text that came in as `str`.
+        std::str::from_utf8(&self.buf[range.start as usize..range.end as usize]).unwrap_or_default()
+    }
+}
+
+impl Frame {
+    /// The notice that events are missing: `fanfare.gap` with what was asked for and what there is.
+    ///
+    /// Its id is the position before the oldest event that follows, so a reader that is cut right after the notice
+    /// resumes without a second one.
+    pub(crate) fn gap(gap: &Gap<'_>) -> Self {
+        let mut json = String::with_capacity(96);
+        json.push_str("{\"requested\":");
+        encode::json_string(&mut json, gap.requested);
+        for (name, id) in [(",\"oldest\":", &gap.oldest), (",\"newest\":", &gap.newest)] {
+            json.push_str(name);
+            match id {
+                Some(id) => encode::json_string(&mut json, id),
+                None => json.push_str("null"),
+            }
+        }
+        json.push('}');
+        let draft = Draft::new("", json).with_event("fanfare.gap");
+        let mut frame = NewFrame::render(gap.topic.clone(), &draft, Timestamp::default()).seal(gap.epoch, gap.before);
+        if let Some(inner) = Arc::get_mut(&mut frame.0) {
+            inner.gap = true;
+        }
+        frame
+    }
+
+    /// The event's position in the hub's sequence. For a gap notice: the position from which reading goes on.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.0.seq
+    }
+
+    /// The SSE block, blank line included: what an HTTP/2 or HTTP/1.0 stream carries.
+    #[must_use]
+    pub fn wire(&self) -> &[u8] {
+        self.0.wire()
+    }
+
+    /// The same block as one HTTP/1.1 chunk (RFC 9112 section 7.1).
+    #[must_use]
+    pub fn chunk(&self) -> &[u8] {
+        &self.0.buf[self.0.chunk_start as usize..]
+    }
+
+    /// The topic it was published to; for a gap notice, the first topic of the subscription.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.0.topic
+    }
+
+    /// The event's id: the publisher's own, or `epoch-sequence`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.0.text(&self.0.id)
+    }
+
+    /// The event type; `None` is what browsers call `message`.
+    #[must_use]
+    pub fn event(&self) -> Option<&str> {
+        (!self.0.event.is_empty()).then(|| self.0.text(&self.0.event))
+    }
+
+    /// The data, line ends as LF. Borrowed when it is one line.
+    #[must_use]
+    pub fn data(&self) -> Cow<'_, str> {
+        let Range { start, end } = self.0.data;
+        if self.0.many_lines {
+            Cow::Owned(encode::join_data(&self.0.buf[start as usize..end as usize]))
+        } else {
+            // `data: ` in front and LF behind.
+            Cow::Borrowed(self.0.text(&(start + 6..end - 1)))
+        }
+    }
+
+    /// The client that does not get this event.
+    #[must_use]
+    pub fn except(&self) -> Option<&str> {
+        self.0.except.as_deref()
+    }
+
+    /// What this event is the latest of: its key, else its type, else `message`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.key.as_deref().or_else(|| self.event()).unwrap_or("message")
+    }
+
+    /// Whether this is a gap notice and not a published event.
+    #[must_use]
+    pub fn is_gap(&self) -> bool {
+        self.0.gap
+    }
+
+    /// When it was published, by the publisher's clock.
+    #[must_use]
+    pub fn published_at(&self) -> Timestamp {
+        self.0.at
+    }
+
+    /// A reference that does not keep the bytes: once history has let the event go and nobody writes it, it is gone.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakFrame {
+        WeakFrame(Arc::downgrade(&self.0))
+    }
+
+    /// The publisher's own id.
+    pub(crate) fn own_id(&self) -> Option<&str> {
+        self.0.own_id.then(|| self.id())
+    }
+
+    /// Memory that the frame holds, in bytes, its bookkeeping included.
+    pub(crate) fn cost(&self) -> u64 {
+        self.0.buf.capacity() as u64 + OVERHEAD
+    }
+}
+
+impl WeakFrame {
+    /// The frame, if it is still held by history or a writer.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Frame> {
+        self.0.upgrade().map(Frame)
+    }
+}
+
+impl fmt::Debug for WeakFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakFrame")
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("seq", &self.seq()).field("topic", &self.topic()).field("id", &self.id()).finish()
+    }
+}
+
+/// What a gap notice says.
+pub(crate) struct Gap<'a> {
+    pub(crate) topic: &'a Arc<str>,
+    pub(crate) epoch: &'a Epoch,
+    /// The id that could not be honoured.
+    pub(crate) requested: &'a str,
+    /// Ids of the oldest and newest retained event.
+    pub(crate) oldest: Option<String>,
+    pub(crate) newest: Option<String>,
+    /// The position right before what follows the notice.
+    pub(crate) before: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(draft: &Draft<'_>) -> Frame {
+        NewFrame::render(Arc::from("chat"), draft, Timestamp(1)).seal(&Epoch::parse("abc").unwrap(), 42)
+    }
+
+    #[test]
+    fn a_frame_is_one_block_and_one_chunk() {
+        let frame = frame(&Draft::new("chat", "hi\nyou").with_event("greet"));
+        assert_eq!(std::str::from_utf8(frame.wire()).unwrap(), "id: abc-42\nevent: greet\ndata: hi\ndata: you\n\n");
+        assert_eq!(std::str::from_utf8(frame.chunk()).unwrap(), format!("2e\r\n{}\r\n", "id: abc-42\nevent: greet\ndata: hi\ndata: you\n\n"));
+        assert_eq!((frame.id(), frame.event(), &*frame.data()), ("abc-42", Some("greet"), "hi\nyou"));
+    }
+
+    #[test]
+    fn an_own_id_is_kept() {
+        let frame = frame(&Draft { retry: Some(1500), ..Draft::new("chat", "").with_id("mine") });
+        assert_eq!(frame.wire(), b"id: mine\nretry: 1500\ndata: \n\n");
+        assert_eq!((frame.id(), &*frame.data(), frame.key()), ("mine", "", "message"));
+        assert!(frame.chunk().starts_with(b"20\r\n") || frame.chunk().starts_with(b"1f\r\n"));
+    }
+
+    #[test]
+    fn the_longest_positions_fit() {
+        let draft = Draft::new("t", "x".repeat(1 << 20));
+        let frame = NewFrame::render(Arc::from("t"), &draft, Timestamp(1))
+            .seal(&Epoch::parse("abcdefghijklmnop").unwrap(), u64::MAX);
+        assert_eq!(frame.id(), "abcdefghijklmnop-18446744073709551615");
+        assert_eq!(frame.data().len(), 1 << 20);
+        assert!(frame.chunk().starts_with(b"100"));
+    }
+}
