@@ -1,1 +1,44 @@
-//! Fanfare hub.
+//! The hub: engine and server under one configuration, started and stopped as one.
+//!
+//! This is the one place that knows all parts. The command line and the C ABI are thin layers over it.
+//!
+//! * [`config`] — what can be set: the tables of all parts under one roof.
+//! * [`keys`] — one option by its key, whichever part it belongs to; the nearest key to a misspelt one.
+//! * [`load`] — defaults, file, environment and flags, in that order; every refusal names key and place.
+//! * [`reference`] — the configuration as text: effective values, and the documentation page.
+//! * [`hub`] — start, publish, subscribe, stop.
+//!
+//! ```no_run
+//! use fanfare_hub::{Hub, Loader};
+//!
+//! let mut loader = Loader::new();
+//! loader.flag("--set", "listen", "127.0.0.1:0")?;
+//! let hub = Hub::start(loader.finish()?)?;
+//! println!("{}", hub.url());
+//! hub.stop();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub use config::{HubConfig, Level, OwnConfig};
+
+pub mod keys;
+
+mod file;
+
+pub mod load;
+pub use load::{LoadError, Loader, Place};
+
+pub mod reference;
+
+mod console;
+
+pub mod hub;
+pub use hub::{Hub, StartError};
+
+/// Reading event streams, for clients.
+pub use fanfare_engine::wire::parse as client;
+
+pub use fanfare_engine as engine;
+pub use fanfare_server::StopReport;

@@ -1,0 +1,170 @@
+//! A running hub.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fanfare_engine::options::OptionError;
+use fanfare_engine::{
+    Draft, Engine, Epoch, PublishError, Published, SubscribeError, SubscribeOptions, Subscription, Watcher,
+};
+use fanfare_server::{Clock, Server, StopReport};
+
+use crate::config::HubConfig;
+use crate::console;
+
+/// Engine and server, running. Threads and sockets live until [`Hub::stop`]; dropping a hub stops it without grace.
+///
+/// Every method may be called from any thread.
+pub struct Hub {
+    engine: Engine,
+    server: Server,
+    clock: Clock,
+    stop_timeout: Duration,
+}
+
+impl Hub {
+    /// Checks the configuration, then opens the sockets and starts serving. When this returns, connections are accepted.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: HubConfig) -> Result<Self, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let HubConfig { engine: mut engine_config, server: mut server_config, own } = config;
+        // History starts empty, so the ids of any earlier run mean nothing here: a new epoch says so.
+        engine_config.epoch = Epoch::from_seed(random()?);
+        engine_config.hash_seed = random()?;
+        let engine = Engine::new(engine_config).map_err(|error| {
+            StartError::Config(OptionError::new(error.key, "", error.reason, "values that fit together"))
+        })?;
+        server_config.pages = if own.console { console::pages() } else { Vec::new() };
+        let stop_timeout = server_config.stop_timeout;
+        let clock = Clock::new();
+        let server = Server::start_at(engine.clone(), server_config, clock).map_err(StartError::Server)?;
+        let hub = Self { engine, server, clock, stop_timeout };
+        tracing::info!(url = hub.url(), "hub started");
+        Ok(hub)
+    }
+
+    /// Publishes one event. Never waits for a reader.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing has been published then.
+    pub fn publish(&self, draft: Draft<'_>) -> Result<Published, PublishError> {
+        self.engine.publish(draft, self.clock.now())
+    }
+
+    /// Subscribes in process; the subscription is woken through `watcher`.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing has changed then.
+    pub fn subscribe(
+        &self,
+        watcher: &Watcher,
+        options: SubscribeOptions<'_>,
+    ) -> Result<Subscription, SubscribeError> {
+        self.engine.subscribe(watcher, options, self.clock.now())
+    }
+
+    /// The engine, for everything else. Pass it the time of [`Hub::clock`].
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The clock that engine and server share.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Where it listens, for a client on this machine: `http://127.0.0.1:4780`. The first plain address if there is one,
+    /// else the first TLS address; an address that stands for all interfaces is given as loopback.
+    pub fn url(&self) -> String {
+        let (plain, tls) = (self.server.local_addrs(), self.server.tls_addrs());
+        match (plain.first(), tls.first()) {
+            (Some(address), _) => format!("http://{}", reachable(*address)),
+            (None, Some(address)) => format!("https://{}", reachable(*address)),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Every URL it listens on, plain ones first.
+    pub fn urls(&self) -> Vec<String> {
+        let plain =
+            self.server.local_addrs().into_iter().map(|address| format!("http://{}", reachable(address)));
+        let tls =
+            self.server.tls_addrs().into_iter().map(|address| format!("https://{}", reachable(address)));
+        plain.chain(tls).collect()
+    }
+
+    /// Stops within the configured `timeouts.stop`.
+    pub fn stop(self) -> StopReport {
+        let deadline = self.stop_timeout;
+        self.stop_within(deadline)
+    }
+
+    /// Stops: takes no more connections, ends every stream so that its reader resumes elsewhere, spread over `deadline`,
+    /// and cuts what is left then. When this returns, its threads and sockets are gone.
+    pub fn stop_within(self, deadline: Duration) -> StopReport {
+        tracing::info!(?deadline, "hub stopping");
+        self.server.stop(deadline)
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("urls", &self.urls()).finish_non_exhaustive()
+    }
+}
+
+/// The address as a client on this machine reaches it.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn random() -> Result<u64, StartError> {
+    getrandom::u64().map_err(|error| StartError::Random(error.to_string()))
+}
+
+/// Why a hub did not start. Nothing is left running.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Options contradict each other.
+    Config(OptionError),
+    /// The system has no random numbers to give, so ids could repeat those of an earlier run.
+    Random(String),
+    /// A port is taken, a certificate does not load, a thread cannot be started.
+    Server(fanfare_server::StartError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Random(reason) => write!(f, "the system has no random numbers to give: {reason}"),
+            Self::Server(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unspecified_addresses_are_shown_as_loopback() {
+        for (address, shown) in
+            [("0.0.0.0:4780", "127.0.0.1:4780"), ("[::]:80", "[::1]:80"), ("192.0.2.1:1", "192.0.2.1:1")]
+        {
+            assert_eq!(reachable(address.parse().expect("address")).to_string(), shown);
+        }
+    }
+}
