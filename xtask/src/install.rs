@@ -67,14 +67,22 @@ pub(crate) fn python_in_venv() -> PathBuf {
 }
 
 fn system() -> Result<()> {
-    let is_there = |package: &&Package| package.commands.iter().any(|name| find_command(name).is_some());
-    let missing: Vec<&str> =
-        SYSTEM.iter().filter(|package| !is_there(package)).map(|package| package.name).collect();
+    let missing = missing_packages();
     if missing.is_empty() {
         say("    system packages: all there");
         return Ok(());
     }
-    apt_install(&missing)
+    apt_install(&missing)?;
+    let still = missing_packages();
+    if !still.is_empty() {
+        bail!("apt installed {}, but the command is not on PATH", still.join(", "));
+    }
+    Ok(())
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    let is_there = |package: &&Package| package.commands.iter().any(|name| find_command(name).is_some());
+    SYSTEM.iter().filter(|package| !is_there(package)).map(|package| package.name).collect()
 }
 
 fn apt_install(packages: &[&str]) -> Result<()> {
@@ -87,7 +95,7 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     let apt = |args: &[&str]| -> Result<Program> {
         // `env` carries the setting through sudo, which drops the environment.
         let quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"];
-        let patient = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
+        let patient = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3", "-o", "Dpkg::Use-Pty=0"];
         let program = if is_root()? {
             Program::new("env").args(&quiet[1..])
         } else if find_command("sudo").is_some() {
