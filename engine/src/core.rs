@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use crate::config::Config;
+use crate::handler::{Chain, HandlerSpec};
 use crate::history::Log;
 use crate::id::EventId;
 use crate::stats::Counters;
@@ -29,8 +30,10 @@ pub(crate) struct Core {
     now: AtomicU64,
     /// Serialises age retention: a second caller finds it taken and leaves.
     sweeping: AtomicBool,
-    /// Handlers; see `engine`.
-    pub(crate) chain: RwLock<Arc<crate::handler::Chain>>,
+    chain: RwLock<Arc<Chain>>,
+    /// Whether the chain has a handler, so that a hub without any takes no lock to learn it. Relaxed: who adds a
+    /// handler and then publishes, or tells another thread to, has ordered the two himself.
+    has_handlers: AtomicBool,
 }
 
 impl Core {
@@ -46,6 +49,7 @@ impl Core {
             now: AtomicU64::new(0),
             sweeping: AtomicBool::new(false),
             chain: RwLock::new(Arc::default()),
+            has_handlers: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +67,23 @@ impl Core {
     /// The latest time known.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.now.load(Ordering::Relaxed))
+    }
+
+    /// The handlers, if any of them wants `topic`.
+    pub(crate) fn chain_for(&self, topic: &str) -> Option<Arc<Chain>> {
+        self.has_handlers.load(Ordering::Relaxed).then(|| self.chain()).filter(|chain| chain.wants(topic))
+    }
+
+    /// All handlers.
+    pub(crate) fn chain(&self) -> Arc<Chain> {
+        Arc::clone(&self.chain.read())
+    }
+
+    /// Adds a handler behind those that are there.
+    pub(crate) fn add_handler(&self, spec: HandlerSpec) {
+        let mut chain = self.chain.write();
+        *chain = Arc::new(chain.with(spec));
+        self.has_handlers.store(true, Ordering::Relaxed);
     }
 
     /// Takes the right to sweep, until the guard is dropped; `None` if another thread has it.

@@ -141,13 +141,9 @@ impl Engine {
         let core = &*self.0;
         let now = core.at(now);
         let result = self.admit(&draft).and_then(|()| {
-            let chain = Arc::clone(&core.chain.read());
-            if chain.wants(&draft.topic) {
-                let mut published = self.through_handlers(&chain, vec![draft], now).map_err(|e| e.error)?;
-                Ok(published.remove(0))
-            } else {
-                self.commit_one(&draft, now)
-            }
+            let Some(chain) = core.chain_for(&draft.topic) else { return self.commit_one(&draft, now) };
+            let mut published = self.through_handlers(&chain, vec![draft], now).map_err(|e| e.error)?;
+            Ok(published.remove(0))
         });
         if result.is_err() {
             core.counters.refused(1);
@@ -167,8 +163,7 @@ impl Engine {
             .enumerate()
             .try_for_each(|(index, draft)| self.admit(draft).map_err(|error| BatchError { index, error }));
         let result = admitted.and_then(|()| {
-            let chain = Arc::clone(&core.chain.read());
-            self.through_handlers(&chain, drafts, now)
+            self.through_handlers(&core.chain(), drafts, now)
         });
         if result.is_err() {
             core.counters.refused(count);
@@ -225,8 +220,7 @@ impl Engine {
 
     /// Adds a handler behind those that are there. Events that are published after this call pass it.
     pub fn add_handler(&self, spec: HandlerSpec) {
-        let mut chain = self.0.chain.write();
-        *chain = Arc::new(chain.with(spec));
+        self.0.add_handler(spec);
     }
 
     /// Evicts what is too old and frees idle topics. Does nothing if another thread is at it.
