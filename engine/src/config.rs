@@ -145,12 +145,16 @@ impl Config {
             topic.idle_ms,
             "topic.idle",
             Kind::Duration { min: 0, max: 366 * 86_400_000 },
-            "60s",
+            "1m",
             "Time after which a topic is freed that holds no event and has no reader."
         ),
     ];
 
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    /// Checks what the ranges of single options cannot.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the option at fault.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         // A frame's positions are 32 bits wide, and an event may grow seven times when every byte is a line end.
         if self.limits.event_bytes > 64 * MIB {
             return Err(ConfigError { key: "limits.event_bytes", reason: "is more than 64MiB" });
