@@ -75,7 +75,7 @@ fn interpret(text: &str, limit: Option<usize>) -> Reading {
                 }
                 Some(colon) => {
                     let value = &line[colon + 1..];
-                    (&line[..colon], if value.starts_with(' ') { &value[1..] } else { value })
+                    (&line[..colon], value.strip_prefix(' ').unwrap_or(value))
                 }
                 None => (line, ""),
             };
@@ -85,13 +85,9 @@ fn interpret(text: &str, limit: Option<usize>) -> Reading {
                     data += value;
                     data += "\n";
                 }
-                "id" => {
-                    if !value.contains('\0') {
-                        id_of_block = Some(value.to_owned());
-                    }
-                }
+                "id" if !value.contains('\0') => id_of_block = Some(value.to_owned()),
                 "retry" => {
-                    let only_digits = !value.is_empty() && value.chars().all(|c| ('0'..='9').contains(&c));
+                    let only_digits = !value.is_empty() && value.chars().all(|c| c.is_ascii_digit());
                     if let (true, Ok(time)) = (only_digits, value.parse::<u64>()) {
                         reading.retry = Some(time);
                         reading.items.push(Item::Retry(time));
