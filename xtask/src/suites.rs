@@ -2,11 +2,13 @@
 //!
 //! `tests/python` runs under pytest, `tests/node` under `node --test`. Both find the binary in `FANFARE_BIN`
 //! and the browser in `FANFARE_CHROMIUM`. A folder that exists has to contain suites that run: no test found
-//! is a failure.
+//! is a failure, and so is a test that skips itself.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::files;
@@ -19,9 +21,12 @@ pub(crate) fn python() -> Result<()> {
         say(&format!("    there is no {PYTHON_SUITES}"));
         return Ok(());
     }
+    let report = Report::new("python")?;
     // pytest itself fails when it finds no test.
     let python = Program::new(install::python_in_venv());
-    under_test(python.args(["-m", "pytest", "-q", PYTHON_SUITES]))?.run()
+    under_test(python.args(["-m", "pytest", "-q", "-rs", &report.option("--junit-xml"), PYTHON_SUITES]))?
+        .run()?;
+    report.nothing_skipped()
 }
 
 /// Runs the Node suites.
@@ -50,6 +55,40 @@ fn under_test(program: Program) -> Result<Program> {
         .limit(build::HANG))
 }
 
+/// What a suite's runner writes about its tests, in the JUnit format that both know.
+struct Report {
+    file: PathBuf,
+}
+
+impl Report {
+    /// A report in the target directory; that of an earlier run is removed.
+    fn new(name: &str) -> Result<Self> {
+        let file = files::target().join(format!("{name}-suites.xml"));
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", file.display()))
+            }
+            _ => Ok(Self { file }),
+        }
+    }
+
+    fn option(&self, name: &str) -> String {
+        format!("{name}={}", self.file.display())
+    }
+
+    fn nothing_skipped(&self) -> Result<()> {
+        match skipped(&files::read(&self.file)?) {
+            0 => Ok(()),
+            count => bail!("{count} tests skipped themselves; a suite runs or fails"),
+        }
+    }
+}
+
+/// How many tests a JUnit report says did not run.
+fn skipped(report: &str) -> usize {
+    report.matches("<skipped").count()
+}
+
 /// Test files below the Node folder, relative to it. Named one by one, because `node --test` succeeds when
 /// it finds nothing.
 fn node_suites(project: &[PathBuf]) -> Vec<PathBuf> {
@@ -73,5 +112,12 @@ mod tests {
             ["tests/node/a.test.mjs", "tests/node/sub/b.test.js", "tests/node/help.mjs", "x/c.test.mjs"];
         let found = node_suites(&project.map(PathBuf::from));
         assert_eq!(found, [PathBuf::from("a.test.mjs"), PathBuf::from("sub/b.test.js")]);
+    }
+    #[test]
+    fn skipped_tests_are_counted() {
+        let run = r#"<testcase name="a"/>"#;
+        let skip = r#"<testcase name="b"><skipped type="pytest.skip" message="no network"/></testcase>"#;
+        assert_eq!(skipped(&format!("<testsuite skipped=\"1\">{run}{skip}</testsuite>")), 1);
+        assert_eq!(skipped(&format!("<testsuite skipped=\"0\">{run}</testsuite>")), 0);
     }
 }
