@@ -39,9 +39,11 @@ pub(crate) fn node() -> Result<()> {
     if suites.is_empty() {
         bail!("{NODE_SUITES} has no file named *.test.mjs, *.test.js or *.test.cjs");
     }
-    under_test(Program::new("node").args(["--test", "--test-reporter=spec"]).args(suites))?
-        .dir(NODE_SUITES)
-        .run()
+    let report = Report::new("node")?;
+    let to_screen = ["--test", "--test-reporter=spec", "--test-reporter-destination=stdout"];
+    let to_file = ["--test-reporter=junit", &report.option("--test-reporter-destination")];
+    under_test(Program::new("node").args(to_screen).args(to_file).args(suites))?.dir(NODE_SUITES).run()?;
+    report.nothing_skipped()
 }
 
 fn under_test(program: Program) -> Result<Program> {
