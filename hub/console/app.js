@@ -118,14 +118,19 @@ function replayOption() {
   return /^[0-9]{1,9}$/.test(number) ? number : undefined;
 }
 
-function stopFollowing() {
+/** Nothing is followed any more: stopped, ended or refused. */
+function release(name, text) {
   stream?.stop();
   stream = undefined;
   followed = [];
   table.follow([]);
   remember();
-  setStream('idle', 'Not subscribed');
+  setStream(name, text);
   byId('sub-stop').disabled = true;
+}
+
+function stopFollowing() {
+  release('idle', 'Not subscribed');
   byId('sub-topics').focus();
 }
 
@@ -134,18 +139,17 @@ function showStream(name, detail) {
   if (name === 'connecting') {
     setStream('connecting', detail.resuming ? 'Reconnecting…' : 'Connecting…');
   } else if (name === 'live') {
-    if (detail.resumed) events.note(`Connected again, resumed after ${detail.resumed}.`);
+    if (detail.resumed) events.note(`Connected again, asked for what came after ${detail.resumed}.`);
     setStream('live', `Live: ${topics}`);
   } else if (name === 'waiting') {
     if (streamState === 'live') events.note(`${detail.reason}. ${detail.lastEventId ? `Will resume after ${detail.lastEventId}.` : 'Will connect again.'}`);
     setStream('waiting', 'Reconnecting…');
   } else if (name === 'ended') {
     events.note('The topic is closed and holds nothing more.');
-    setStream('idle', 'Ended: the topic is closed');
-    byId('sub-stop').disabled = true;
+    release('idle', 'Ended: the topic is closed');
   } else {
     setText(byId('sub-error'), detail.text);
-    setStream('refused', 'Refused');
+    release('refused', 'Refused');
   }
 }
 

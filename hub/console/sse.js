@@ -4,6 +4,11 @@
 // LF arrive in different chunks. An unfinished event at the end of the stream is dropped, as the
 // standard asks. The byte order mark is the decoder's business (TextDecoder removes it).
 
+/** Whether a response with this Content-Type (null: none) is a stream; parameters do not matter. */
+export function isStream(contentType) {
+  return /^\s*text\/event-stream\s*(;|$)/i.test(contentType ?? '');
+}
+
 /** Parses one stream; make a new one for each connection and hand it the last id of the previous. */
 export class Parser {
   #rest = '';
@@ -42,7 +47,7 @@ export class Parser {
     if (field === 'data') this.#data.push(value);
     else if (field === 'event') this.#event = value;
     else if (field === 'id' && !value.includes('\0')) this.#id = value;
-    else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retry = Number(value);
+    else if (field === 'retry' && /^[0-9]+$/.test(value) && Number.isSafeInteger(Number(value))) this.retry = Number(value);
   }
 
   #finish(dispatch) {

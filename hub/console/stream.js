@@ -7,10 +7,15 @@
 
 import { query } from './address.js';
 import { refusal } from './format.js';
-import { Parser } from './sse.js';
+import { Parser, isStream } from './sse.js';
 
 const FIRST_PAUSE_MS = 1000;
+/** Also for a stream that says `retry: 0`: a hub that closes at once must not be asked in a loop. */
+const SHORTEST_PAUSE_MS = 200;
+/** Growth ends here. */
 const LONGEST_PAUSE_MS = 30_000;
+/** What a stream may ask for at most, one day; timers overflow at 24.8. */
+const LONGEST_RETRY_MS = 86_400_000;
 
 /** States reported to `onState(state, detail)`: connecting, live, waiting, ended, refused. */
 export class Stream {
@@ -54,7 +59,7 @@ export class Stream {
       const response = await fetch(url, { headers, cache: 'no-store', signal: this.#abort.signal });
       if (this.#stopped) return;
       if (response.status === 204) return onState('ended', {});
-      if (response.ok && /^text\/event-stream\b/i.test(response.headers.get('Content-Type') ?? '')) {
+      if (response.ok && isStream(response.headers.get('Content-Type'))) {
         onState('live', { resumed: this.#lastEventId });
         await this.#read(response.body);
       } else {
@@ -82,7 +87,7 @@ export class Stream {
         this.#failures = 0;
         parser.feed(decoder.decode(value, { stream: true }), this.#options.onEvent);
         if (this.#stopped) return;
-        this.#pause = parser.retry ?? this.#pause;
+        this.#pause = Math.min(Math.max(parser.retry ?? this.#pause, SHORTEST_PAUSE_MS), LONGEST_RETRY_MS);
         this.#lastEventId = parser.lastEventId;
       }
     } finally {
