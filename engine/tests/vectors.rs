@@ -2,6 +2,9 @@
 //!
 //! The JSON is shared with the bindings and with foreign clients; `vectors/README.md` describes it.
 
+// Under loom the engine runs inside a model only.
+#![cfg(not(loom))]
+
 #[path = "vectors/rust/case.rs"]
 mod case;
 #[path = "vectors/rust/encode.rs"]

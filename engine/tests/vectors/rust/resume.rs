@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use fanfare_engine::wire::parse::{Item, Parser};
 use fanfare_engine::{Draft, Frame, Start, SubscribeError};
 use serde::Deserialize;
 use serde_json::Value;
@@ -60,6 +61,36 @@ fn every_scenario() {
         files += 1;
     }
     assert!(files > 0);
+}
+
+/// A response cut at any byte, then resumed with the id that the client has: each event exactly once.
+#[test]
+fn a_response_cut_at_every_byte_resumes_exactly() {
+    let mut hub = Hub::new(|_| {});
+    hub.publish(Draft::new("t", "one\r\ntwo\r").with_event("first")).expect("within the rules");
+    hub.publish(Draft { retry: Some(10), ..Draft::new("t", "🎺\n\n").with_id("own") })
+        .expect("within the rules");
+    hub.publish(Draft::new("t", "")).expect("within the rules");
+    let all = hub.read(&["t"], Start::All).expect("a valid topic");
+    assert_eq!(all.events.len(), 3);
+    let stream: Vec<u8> = all.frames.iter().flat_map(|frame| frame.wire().to_vec()).collect();
+    for cut in 0..=stream.len() {
+        let mut parser = Parser::new();
+        let items: Vec<Item> = parser.feed(&stream[..cut]).collect();
+        let mut events: Vec<_> = items
+            .into_iter()
+            .filter_map(|item| match item {
+                Item::Event(event) => Some(event),
+                _ => None,
+            })
+            .collect();
+        let start = match parser.last_event_id() {
+            "" => Start::All,
+            id => Start::After(id.into()),
+        };
+        events.extend(hub.read(&["t"], start).expect("an id of this hub").events);
+        assert_eq!(events, all.events, "cut at {cut}");
+    }
 }
 
 fn run(scenario: &Scenario) {
