@@ -176,7 +176,8 @@ impl Frame {
     /// The notice that events are missing: `fanfare.gap` with what was asked for and what there is.
     ///
     /// Its id is the position before the oldest event that follows, so a reader that is cut right after the notice
-    /// resumes without a second one.
+    /// gets the same events when it resumes. It is told again only if it reads several topics and one of them has
+    /// lost events that lie behind that position.
     pub(crate) fn gap(gap: &Gap<'_>) -> Self {
         let mut json = String::with_capacity(96);
         json.push_str("{\"requested\":");
