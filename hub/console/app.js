@@ -225,7 +225,10 @@ byId('sub-replay').addEventListener('change', () => {
 });
 byId('subscribe').addEventListener('submit', (event) => {
   event.preventDefault();
-  follow(parseTopics(byId('sub-topics').value));
+  const names = parseTopics(byId('sub-topics').value);
+  if (names.length > 0 && !names.includes(publishForm.draft.topic)) publishForm.topic = names[0];
+  showSnippets();
+  follow(names);
 });
 showSnippets();
 explainEvents();

@@ -168,8 +168,8 @@ function gapText(data) {
     return `Events were missed: ${data}`;
   }
   const after = gap?.requested ? ` after ${gap.requested}` : '';
-  const held = gap?.oldest ? `The hub holds ${gap.oldest} to ${gap.newest ?? 'now'}.` : 'The hub holds no earlier event.';
-  return `Events${after} are missing here: they are no longer in history. ${held}`;
+  const held = gap?.oldest ? `holds ${gap.oldest} to ${gap.newest ?? 'now'}` : 'holds nothing older';
+  return `Events${after} may be missing here: the hub cannot continue from there, it ${held}.`;
 }
 
 /** A stable colour class for an event type; plain messages stay neutral. */

@@ -245,7 +245,63 @@ test('says Reconnecting, Disconnected and Connected when it is so, and shows wha
   await until('the event after the restart', async () => (await data()).at(-1) === 'after');
   const shown = await rows();
   assert.deepEqual(shown.filter((row) => row.kind !== 'note').map((row) => row.kind), ['event', 'gap', 'event']);
-  assert.match(shown.find((row) => row.kind === 'gap').data, /^Events after \S+ are missing here/);
+  assert.match(shown.find((row) => row.kind === 'gap').data, /^Events after \S+ may be missing here/);
+});
+
+test('passes the chosen lag policy on', async () => {
+  const page = await openConsole();
+  await page.selectOption('#sub-lag', 'skip');
+  await subscribe('slow', 'all');
+  const asked = opened.requests.filter((url) => url.includes('/events?')).map((url) => new URL(url).searchParams);
+  assert.deepEqual(asked.map((parameters) => [...parameters]), [[['topic', 'slow'], ['replay', 'all'], ['lag', 'skip']]]);
+});
+
+test('refuses an empty topic list and a replay that is no number, and says why', async () => {
+  const page = await openConsole();
+  await page.fill('#sub-topics', ' , ');
+  await page.click('#subscribe [type=submit]');
+  assert.equal(await text('#sub-error'), 'Name at least one topic.');
+  await page.fill('#sub-topics', 'chat');
+  await page.selectOption('#sub-replay', 'last');
+  await page.fill('#sub-count', 'many');
+  await page.click('#subscribe [type=submit]');
+  assert.equal(await text('#sub-error'), 'Replay the last how many events? Write a number.');
+  await subscribe('chat', 'last', '3');
+  assert.equal(await text('#sub-error'), '');
+});
+
+test('asks nothing while hidden and goes on when shown', async () => {
+  const page = await openConsole();
+  const hide = (hidden) => page.evaluate((value) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  const polls = () => opened.requests.filter((url) => url.endsWith('/stats')).length;
+  await hide(true);
+  // One request may be under way; the page's own timers then show that no other follows.
+  await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 1500); }));
+  const before = polls();
+  await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 2500); }));
+  assert.equal(polls(), before);
+  await hide(false);
+  await until('the polls to go on', () => polls() > before + 1);
+  await says('#hub-state-text', 'Connected');
+});
+
+test('a closed topic ends the stream, a topic name that cannot be is refused in words', async () => {
+  const page = await openConsole();
+  await subscribe('t'.repeat(255));
+  await page.fill('#sub-topics', 't'.repeat(256));
+  await page.click('#subscribe [type=submit]');
+  await says('#stream-state-text', 'Refused');
+  assert.match(await text('#sub-error'), /^[A-Z].*\.$/);
+  await subscribe('brief', 'all');
+  await hub.publish('brief', 'last words');
+  await arrived(1);
+  const response = await fetch(`${hub.url}/events/brief`, { method: 'DELETE' });
+  assert.deepEqual(await response.json(), { closed: true });
+  await says('#stream-state-text', 'Ended: the topic is closed');
+  assert.deepEqual(await data(), ['last words']);
 });
 
 test('works by keyboard alone, with the focus in sight', async () => {
