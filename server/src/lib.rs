@@ -20,8 +20,13 @@
 mod clock;
 pub use clock::Clock;
 
+mod config;
+pub use config::{Config, Page};
+
 mod shared;
 
 mod handoff;
 
 mod stream;
+
+mod lane;

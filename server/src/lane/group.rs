@@ -1,0 +1,305 @@
+//! Groups: connections that receive identical bytes share one cursor and one batch.
+//!
+//! Every connection belongs to exactly one group, by its [`GroupKey`], for its whole life. A group has a **cursor** once its first
+//! connection has caught up and given its own to the group; its **members** are the connections that have been sent
+//! everything the cursor has passed. Replaying and blocked connections belong to the group without being members.
+//!
+//! Invariants:
+//! 1. A group with members has a cursor.
+//! 2. `members[i]` is a connection in phase `Live { slot: i }`, and the other way round.
+//! 3. A group exists exactly as long as it has connections; its cursor may not outlive it.
+//! 4. The topics of a group's cursor lead to the group in `by_topic`; groups without a cursor are not there.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use fanfare_engine::{Pulled, Subscription, TopicKey};
+use slab::Slab;
+
+use super::batch::BATCH_BYTES;
+use super::conn::{Conns, Key, Own, Phase};
+use super::thread::Lane;
+use super::write::{Sent, send};
+use crate::handoff::GroupKey;
+
+/// Batches for one group before others get their turn.
+const TURN_BATCHES: usize = 4;
+/// With more members than this, one batch is a turn.
+const LARGE_GROUP: usize = 256;
+
+/// Connections with equal keys.
+pub(super) struct Group {
+    pub(super) key: Arc<GroupKey>,
+    /// How far the members have been served.
+    pub(super) cursor: Option<Subscription>,
+    /// The cursor's topics.
+    topics: Vec<TopicKey>,
+    members: Vec<u32>,
+    /// All connections that belong to it, members or not.
+    connections: usize,
+    /// Of those, the ones without a cursor of their own; the engine counts the others itself.
+    fed: usize,
+    /// It stands in the ready list.
+    queued: bool,
+}
+
+/// The lane's groups, and who among them has something to pull.
+pub(super) struct Groups {
+    slab: Slab<Group>,
+    by_key: HashMap<Arc<GroupKey>, u32>,
+    by_topic: HashMap<TopicKey, Vec<u32>>,
+    /// Groups with something to pull. May name a group that is gone; looking costs nothing.
+    ready: VecDeque<u32>,
+}
+
+impl Groups {
+    pub(super) fn new() -> Groups {
+        Groups {
+            slab: Slab::new(),
+            by_key: HashMap::default(),
+            by_topic: HashMap::default(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The group of `key`, made if need be, with one more connection. [`leave`](Self::leave) undoes it.
+    pub(super) fn enter(&mut self, key: GroupKey) -> u32 {
+        if let Some(&index) = self.by_key.get(&key) {
+            self.slab[index as usize].connections += 1;
+            return index;
+        }
+        let key = Arc::new(key);
+        let index = self.slab.insert(Group {
+            key: Arc::clone(&key),
+            cursor: None,
+            topics: Vec::new(),
+            members: Vec::new(),
+            connections: 1,
+            fed: 0,
+            queued: false,
+        }) as u32;
+        self.by_key.insert(key, index);
+        index
+    }
+
+    /// One connection less; the last one takes the group with it.
+    pub(super) fn leave(&mut self, index: u32) {
+        let group = &mut self.slab[index as usize];
+        group.connections -= 1;
+        if group.connections == 0 {
+            self.drop_cursor(index);
+            let group = self.slab.remove(index as usize);
+            self.by_key.remove(&group.key);
+        }
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&Group> {
+        self.slab.get(index as usize)
+    }
+
+    /// Gives the group its cursor and counts the donor as fed by it.
+    pub(super) fn install(&mut self, index: u32, cursor: Subscription) {
+        let group = &mut self.slab[index as usize];
+        cursor.topic_keys(&mut group.topics);
+        for &topic in &group.topics {
+            self.by_topic.entry(topic).or_default().push(index);
+        }
+        cursor.set_readers(group.fed);
+        group.cursor = Some(cursor);
+        // What came between the donor's last pull and now was marked dirty when nobody listened.
+        self.mark_ready(index);
+    }
+
+    /// Takes the cursor away; members must have left.
+    pub(super) fn drop_cursor(&mut self, index: u32) {
+        let group = &mut self.slab[index as usize];
+        for topic in group.topics.drain(..) {
+            if let Some(list) = self.by_topic.get_mut(&topic) {
+                list.retain(|&other| other != index);
+                if list.is_empty() {
+                    self.by_topic.remove(&topic);
+                }
+            }
+        }
+        group.cursor = None;
+    }
+
+    /// Counts a connection that has given up its own cursor.
+    pub(super) fn feed(&mut self, index: u32) {
+        self.count_fed(index, |fed| fed + 1);
+    }
+
+    /// Undoes [`feed`](Self::feed).
+    pub(super) fn unfeed(&mut self, index: u32) {
+        self.count_fed(index, |fed| fed - 1);
+    }
+
+    fn count_fed(&mut self, index: u32, change: impl FnOnce(usize) -> usize) {
+        let group = &mut self.slab[index as usize];
+        group.fed = change(group.fed);
+        if let Some(cursor) = &group.cursor {
+            cursor.set_readers(group.fed);
+        }
+    }
+
+    /// Adds a member and returns its slot.
+    pub(super) fn join(&mut self, index: u32, key: Key) -> u32 {
+        let members = &mut self.slab[index as usize].members;
+        members.push(key.index() as u32);
+        (members.len() - 1) as u32
+    }
+
+    /// Removes the member at `slot`; the last one moves there.
+    pub(super) fn part(&mut self, index: u32, slot: u32, conns: &mut Conns) {
+        part(&mut self.slab[index as usize].members, slot, conns);
+    }
+
+    pub(super) fn mark_topic_dirty(&mut self, topic: TopicKey) {
+        let Groups { slab, by_topic, ready, .. } = self;
+        for &index in by_topic.get(&topic).into_iter().flatten() {
+            queue(&mut slab[index as usize], index, ready);
+        }
+    }
+
+    pub(super) fn mark_ready(&mut self, index: u32) {
+        if let Some(group) = self.slab.get_mut(index as usize) {
+            queue(group, index, &mut self.ready);
+        }
+    }
+
+    pub(super) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(super) fn next_ready(&mut self) -> Option<u32> {
+        let index = self.ready.pop_front()?;
+        if let Some(group) = self.slab.get_mut(index as usize) {
+            group.queued = false;
+        }
+        Some(index)
+    }
+}
+
+fn queue(group: &mut Group, index: u32, ready: &mut VecDeque<u32>) {
+    if !group.queued && group.cursor.is_some() {
+        group.queued = true;
+        ready.push_back(index);
+    }
+}
+
+fn part(members: &mut Vec<u32>, slot: u32, conns: &mut Conns) {
+    members.swap_remove(slot as usize);
+    if let Some(&moved) = members.get(slot as usize) {
+        conns.member_mut(moved).1.phase = Phase::Live { slot };
+    }
+}
+
+/// Where a group stands after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// Everything published before is with its members.
+    Idle,
+    /// There may be more; ask again.
+    More,
+    /// It has no cursor (any more): its topics are closed, or history moved past it.
+    Without,
+}
+
+impl Lane<'_> {
+    /// One turn for each group that had something when this began.
+    pub(super) fn serve_ready(&mut self) {
+        for _ in 0..self.groups.ready_len() {
+            let Some(group) = self.groups.next_ready() else { return };
+            if self.serve(group) == Served::More {
+                self.groups.mark_ready(group);
+            }
+        }
+    }
+
+    /// Pulls and delivers up to a turn's worth of batches for one group.
+    pub(super) fn serve(&mut self, index: u32) -> Served {
+        for step in 0..TURN_BATCHES {
+            let Some(group) = self.groups.get(index) else { return Served::Without };
+            let Some(cursor) = &group.cursor else { return Served::Without };
+            if step > 0 && group.members.len() > LARGE_GROUP {
+                return Served::More;
+            }
+            let pulled = cursor.pull(self.batch.refill(), BATCH_BYTES);
+            let after = cursor.cursor();
+            if !self.batch.frames().is_empty() && !group.members.is_empty() {
+                let framing = group.key.framing;
+                self.batch.seal(framing);
+                self.tally.batches += 1;
+                self.deliver(index, after);
+            }
+            match pulled {
+                Pulled::More => {}
+                Pulled::Idle => return Served::Idle,
+                Pulled::Ended => {
+                    self.end_members(index, false);
+                    return Served::Without;
+                }
+                Pulled::Lapped => {
+                    self.end_members(index, true);
+                    return Served::Without;
+                }
+            }
+        }
+        Served::More
+    }
+
+    /// Sends the batch to every member, once each. Those whose socket is full leave the group and keep a position.
+    fn deliver(&mut self, index: u32, after: u64) {
+        let framing = self.batch.framing();
+        let (mut slot, mut dead) = (0, std::mem::take(&mut self.dead));
+        let Groups { slab, .. } = &mut self.groups;
+        let members = &mut slab[index as usize].members;
+        while let Some(&member) = members.get(slot) {
+            let (key, conn) = self.conns.member_mut(member);
+            let batch = if self.batch.withholds_from(conn.client.as_deref()) {
+                self.selected.refill_for(conn.client.as_deref().unwrap_or_default(), &self.batch);
+                &self.selected
+            } else {
+                &self.batch
+            };
+            slot += 1;
+            match send(&conn.socket, batch.bytes(), &mut self.tally) {
+                Sent::All => {
+                    if !batch.bytes().is_empty() {
+                        conn.progress = self.now;
+                    }
+                    self.tally.delivered += batch.whole();
+                }
+                Sent::Part(sent) => {
+                    self.tally.delivered += batch.part(sent);
+                    conn.go_own(Own::cut(batch, sent, framing, after));
+                    conn.blocked = true;
+                    conn.progress = self.now;
+                    let due = self.now + self.rules.write_timeout;
+                    if due < conn.check {
+                        conn.check = self.wheel.file(key, due);
+                    }
+                    slot -= 1;
+                    part(members, slot as u32, &mut self.conns);
+                }
+                Sent::Dead => dead.push(key),
+            }
+        }
+        for key in dead.drain(..) {
+            self.close(key);
+        }
+        self.dead = dead;
+    }
+
+    /// Ends every member's stream, at a boundary between frames as all members are, and lets the cursor go.
+    fn end_members(&mut self, index: u32, lapped: bool) {
+        while let Some(&member) = self.groups.get(index).and_then(|group| group.members.last()) {
+            let (key, _) = self.conns.member_mut(member);
+            self.tally.lapped += u64::from(lapped);
+            self.finish(key);
+        }
+        if self.groups.get(index).is_some() {
+            self.groups.drop_cursor(index);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The lanes as the rest of the server sees them: start, pick the least loaded, hand a stream over, stop.
+
+use std::collections::VecDeque;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use fanfare_engine::{Engine, Watcher};
+use mio::{Poll, Token};
+use parking_lot::Mutex;
+
+use super::thread::{self as lane_thread, Rules};
+use crate::config::Config;
+use crate::handoff::LaneStream;
+use crate::shared::{Counter, Shared};
+
+/// The token of the lane's own wake-up; no connection has it.
+pub(super) const WAKE: Token = Token(usize::MAX);
+
+/// All lanes of one server. Dropping it cuts every stream and joins the threads.
+pub(crate) struct Lanes {
+    links: Vec<Arc<Link>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Where the next search for the least loaded lane starts, so that equal lanes take turns.
+    turn: AtomicUsize,
+}
+
+/// One lane, as the place to subscribe for and to hand a stream to.
+pub(crate) struct LaneHandle {
+    link: Arc<Link>,
+}
+
+/// A lane's counters since it started, and its sockets now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LaneStats {
+    /// Connections that the lane holds or is about to take.
+    pub(crate) sockets: u64,
+    /// Batches pulled from the engine for one or many sockets.
+    pub(crate) batches: u64,
+    /// `send` system calls.
+    pub(crate) writes: u64,
+    /// Of those, the ones that a full socket cut short.
+    pub(crate) partial: u64,
+}
+
+/// What a lane's thread and its handles share.
+pub(super) struct Link {
+    pub(super) watcher: Watcher,
+    pub(super) inbox: Mutex<Inbox>,
+    /// Streams in the inbox and connections in the lane. Relaxed: it only guides the choice of a lane.
+    pub(super) load: AtomicUsize,
+    pub(super) counters: LaneCounters,
+}
+
+/// What waits for the lane's thread. Whoever adds to it wakes the watcher afterwards; the thread looks after it parked.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) streams: VecDeque<LaneStream>,
+    /// End all streams by then.
+    pub(super) stop: Option<Instant>,
+    /// The thread is gone, or about to go: nothing may be added.
+    pub(super) closed: bool,
+}
+
+#[derive(Default)]
+pub(super) struct LaneCounters {
+    pub(super) batches: Counter,
+    pub(super) writes: Counter,
+    pub(super) partial: Counter,
+}
+
+/// Wakes a lane out of its poll.
+struct PollWaker(mio::Waker);
+
+impl Wake for PollWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // It fails only where the poll is gone or descriptors are exhausted in mid-use; the lane's next timer looks again.
+        if let Err(error) = self.0.wake() {
+            tracing::error!(%error, "cannot wake a lane");
+        }
+    }
+}
+
+impl Lanes {
+    /// Starts `config.lanes` threads, or one per core.
+    ///
+    /// # Errors
+    /// When a poll or a thread cannot be created; those already started end again.
+    pub(crate) fn start(engine: &Engine, config: &Config, shared: Arc<Shared>) -> io::Result<Lanes> {
+        let count = match config.lanes {
+            0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            n => n,
+        };
+        let mut lanes = Lanes { links: Vec::new(), threads: Mutex::default(), turn: AtomicUsize::new(0) };
+        for index in 0..count {
+            let poll = Poll::new()?;
+            let waker = Waker::from(Arc::new(PollWaker(mio::Waker::new(poll.registry(), WAKE)?)));
+            let watcher = engine.watcher();
+            watcher.set_waker(&waker);
+            let link = Arc::new(Link {
+                watcher,
+                inbox: Mutex::default(),
+                load: AtomicUsize::new(0),
+                counters: LaneCounters::default(),
+            });
+            let body = {
+                let (link, engine, shared) = (Arc::clone(&link), engine.clone(), Arc::clone(&shared));
+                let rules = Rules::new(config);
+                move || lane_thread::run(poll, &link, &engine, &shared, rules)
+            };
+            lanes
+                .threads
+                .lock()
+                .push(thread::Builder::new().name(format!("fanfare-lane-{index}")).spawn(body)?);
+            lanes.links.push(link);
+        }
+        Ok(lanes)
+    }
+
+    /// The lane with the fewest connections.
+    pub(crate) fn pick(&self) -> LaneHandle {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.links.len();
+        let (before, from) = self.links.split_at(first);
+        let least = from.iter().chain(before).min_by_key(|link| link.load.load(Ordering::Relaxed));
+        // There is at least one lane: `start` makes one per core or as many as configured, never none.
+        let link = Arc::clone(least.unwrap_or(&self.links[0]));
+        LaneHandle { link }
+    }
+
+    /// Counters per lane.
+    pub(crate) fn stats(&self) -> Vec<LaneStats> {
+        let stats = |link: &Arc<Link>| LaneStats {
+            sockets: link.load.load(Ordering::Relaxed) as u64,
+            batches: link.counters.batches.get(),
+            writes: link.counters.writes.get(),
+            partial: link.counters.partial.get(),
+        };
+        self.links.iter().map(stats).collect()
+    }
+
+    /// Ends every stream, paced over the first half of the time to `deadline` at most, and waits for the threads. At the
+    /// deadline whatever is left is cut. Later streams are refused. Idempotent; blocks the calling thread.
+    pub(crate) fn stop(&self, deadline: Instant) {
+        for link in &self.links {
+            link.inbox.lock().stop.get_or_insert(deadline);
+            link.watcher.wake();
+        }
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a lane thread ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.stop(Instant::now());
+    }
+}
+
+impl LaneHandle {
+    /// On which the stream's subscription is to be opened, so that a publish wakes this lane.
+    pub(crate) fn watcher(&self) -> &Watcher {
+        &self.link.watcher
+    }
+
+    /// Gives the stream to the lane, which writes its head and then its events. A lane that has stopped drops it: the
+    /// socket closes, the permits are free. Never blocks.
+    pub(crate) fn adopt(&self, stream: LaneStream) {
+        let refused = {
+            let mut inbox = self.link.inbox.lock();
+            if inbox.closed || inbox.stop.is_some() {
+                Some(stream)
+            } else {
+                self.link.load.fetch_add(1, Ordering::Relaxed);
+                inbox.streams.push_back(stream);
+                None
+            }
+        };
+        // Dropping a stream closes a socket and takes engine locks: not under the inbox's.
+        if refused.is_none() {
+            self.link.watcher.wake();
+        }
+        drop(refused);
+    }
+}
