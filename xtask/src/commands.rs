@@ -56,7 +56,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "fuzz",
         usage: "[SECONDS]",
-        help: "Every fuzz target for SECONDS each (default 60). Needs nightly Rust and cargo-fuzz.",
+        help: "Every fuzz target for SECONDS each (default 60). Needs cargo-fuzz.",
         run: |steps, args| {
             let seconds = args.first().map_or(Ok(60), |text| text.parse::<u64>())?;
             steps.step("fuzz", || build::fuzz(seconds))
