@@ -61,7 +61,7 @@ impl Hub {
     pub fn subscribe(
         &self,
         watcher: &Watcher,
-        options: SubscribeOptions<'_>,
+        options: &SubscribeOptions<'_>,
     ) -> Result<Subscription, SubscribeError> {
         self.engine.subscribe(watcher, options, self.clock.now())
     }
