@@ -233,14 +233,17 @@ byId('subscribe').addEventListener('submit', (event) => {
 showSnippets();
 explainEvents();
 
-let wasAway = false;
+let lastState = 'connecting';
 const poller = new StatsPoller({
   onSample: showStats,
   onState: (state, detail) => {
     showState(state, detail);
-    // The hub answers again: no reason to sit out the stream's pause.
-    if (wasAway && state === 'connected') stream?.hurry();
-    wasAway = state === 'reconnecting' || state === 'disconnected';
+    const changed = state !== lastState;
+    lastState = state;
+    // The hub answers again: no reason to sit out the stream's pause. It has long been silent: a
+    // stream that still looks open is not worth believing.
+    if (changed && state === 'connected') stream?.hurry();
+    if (changed && state === 'disconnected') stream?.renew();
   },
 });
 

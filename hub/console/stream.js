@@ -47,6 +47,14 @@ export class Stream {
     this.#connect();
   }
 
+  /**
+   * Gives the present connection up and connects anew. For a hub that is known not to answer while the
+   * connection still looks open (paused process, cut network): resuming costs nothing and loses nothing.
+   */
+  renew() {
+    if (this.#timer === undefined) this.#abort?.abort();
+  }
+
   async #connect() {
     this.#timer = undefined;
     this.#abort = new AbortController();

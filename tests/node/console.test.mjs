@@ -248,6 +248,22 @@ test('says Reconnecting, Disconnected and Connected when it is so, and shows wha
   assert.match(shown.find((row) => row.kind === 'gap').data, /^Events after \S+ may be missing here/);
 });
 
+test('a hub that is paused counts as away, and nothing is lost or twice when it goes on', async () => {
+  await openConsole();
+  await subscribe('chat', 'all');
+  await hub.publish('chat', 'one');
+  await arrived(1);
+  hub.signal('SIGSTOP');
+  await says('#hub-state-text', 'Disconnected');
+  await says('#stream-state-text', 'Reconnecting…');
+  hub.signal('SIGCONT');
+  await says('#hub-state-text', 'Connected');
+  await says('#stream-state-text', 'Live: chat');
+  await hub.publish('chat', 'two');
+  await until('the second event', async () => (await data()).includes('two'));
+  assert.deepEqual(await data(), ['one', 'two']);
+});
+
 test('passes the chosen lag policy on', async () => {
   const page = await openConsole();
   await page.selectOption('#sub-lag', 'skip');

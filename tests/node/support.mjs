@@ -69,6 +69,11 @@ class Hub {
     return (await fetch(`${this.url}/stats`)).json();
   }
 
+  /** Sends a signal and does not wait; SIGSTOP and SIGCONT pause and continue the process. */
+  signal(name) {
+    this.#child.kill(name);
+  }
+
   /** Ends the hub: SIGTERM for a graceful stop, SIGKILL for a crash. Resolves to its exit code. */
   async stop(signal = 'SIGTERM') {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
