@@ -5,17 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod exit;
-mod http;
 mod logs;
 mod output;
+
+mod http;
 mod settings;
 
-mod bench;
 mod check;
 mod config;
 mod publish;
 mod serve;
 mod sub;
+
+mod bench;
 
 use std::process::ExitCode;
 

@@ -21,7 +21,8 @@ impl HubConfig {
     pub fn validate(&self) -> Result<(), OptionError> {
         self.server.validate()?;
         self.engine.validate().map_err(|error| {
-            let value = crate::keys::find(error.key).map(|key| key.get(self)).unwrap_or_default();
+            let row = fanfare_engine::Config::OPTIONS.iter().find(|row| row.key == error.key);
+            let value = row.map(|row| row.get(&self.engine)).unwrap_or_default();
             OptionError::new(error.key, &value, error.reason, "values that fit together")
         })
     }
