@@ -140,3 +140,42 @@ fn options_of_the_file_are_in_effect() {
     assert_eq!(hub.running.end(), 0);
     assert_eq!(hub.running.err.rest(), Vec::<String>::new(), "nothing worth a warning has happened");
 }
+
+#[test]
+fn clients_speak_https_to_a_hub_they_trust() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (cert, key, other) = (path("cert.pem"), path("key.pem"), path("other.pem"));
+    let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("certificate");
+    std::fs::write(&cert, signed.cert.pem()).expect("write");
+    std::fs::write(&key, signed.signing_key.serialize_pem()).expect("write");
+    let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("certificate");
+    std::fs::write(&other, stranger.cert.pem()).expect("write");
+
+    let hub = Running::start(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-listen",
+        "127.0.0.1:0",
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+    ]);
+    assert!(hub.out.next().contains("listening on http://"));
+    let line = hub.out.next();
+    let url = line.rsplit(' ').next().expect("a word");
+    assert!(url.starts_with("https://127.0.0.1:"), "{line}");
+
+    let (code, _, err) = support::run(&["pub", "t", "hello", "--url", url, "--cacert", &cert]);
+    assert_eq!(code, Some(0), "{err}");
+    let (code, out, err) =
+        support::run(&["sub", "t", "--replay", "all", "-n", "1", "--url", url, "--cacert", &cert]);
+    assert_eq!((code, out.as_str()), (Some(0), "hello\n"), "{err}");
+
+    let (code, _, err) = support::run(&["pub", "t", "hello", "--url", url, "--cacert", &other]);
+    assert!(code == Some(1) && err.contains("certificate"), "{err}");
+    let (code, _, err) = support::run(&["sub", "t", "--url", url, "--cacert", "/nonexistent.pem"]);
+    assert!(code == Some(1) && err.contains("/nonexistent.pem"), "{err}");
+}

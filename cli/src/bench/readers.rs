@@ -67,7 +67,7 @@ impl<'a> Readers<'a> {
         let done = Self::open(plan)
             .map_err(|error| format!("cannot reach {}: {error}", plan.target))
             .and_then(|mut all| {
-                all.connect()?;
+                all.connect().map_err(|reason| format!("cannot read from {}: {reason}", plan.target))?;
                 let send = |progress| report.send(progress).map_err(|_| "nobody waits any more".to_owned());
                 send(Progress::Connected)?;
                 for _ in 0..2 {
@@ -144,7 +144,7 @@ impl<'a> Readers<'a> {
             for event in &events {
                 let Some(reader) = self.readers.get_mut(event.token().0) else { continue };
                 let before = enough(&reader.tally);
-                reader.write(&self.request).map_err(|error| format!("connection lost: {error}"))?;
+                reader.write(&self.request).map_err(|error| error.to_string())?;
                 self.bytes += reader.read(&mut self.buffer)?;
                 if !before && enough(&reader.tally) {
                     missing -= 1;

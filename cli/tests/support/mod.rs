@@ -1,4 +1,9 @@
 //! What the tests of the program share: running it with a clean environment, and a hub on a free port.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "compiled into several test programs, each of which uses a part"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Output, Stdio};
