@@ -53,7 +53,8 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
             "stopping; again to stop at once"
         );
     }
-    hub.stop();
+    let deadline = hub.stop_timeout();
+    hub.stop(deadline);
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
 
-    /// Let pages of this site subscribe and publish, such as https://app.example
+    /// Let pages of this site subscribe and publish, such as `https://app.example`
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
 

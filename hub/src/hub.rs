@@ -96,15 +96,14 @@ impl Hub {
         plain.chain(tls).collect()
     }
 
-    /// Stops within the configured `timeouts.stop`.
-    pub fn stop(self) -> StopReport {
-        let deadline = self.stop_timeout;
-        self.stop_within(deadline)
+    /// How long the configuration gives [`Hub::stop`]: `timeouts.stop`.
+    pub fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
     }
 
     /// Stops: takes no more connections, ends every stream so that its reader resumes elsewhere, spread over `deadline`,
     /// and cuts what is left then. When this returns, its threads and sockets are gone.
-    pub fn stop_within(self, deadline: Duration) -> StopReport {
+    pub fn stop(self, deadline: Duration) -> StopReport {
         tracing::info!(?deadline, "hub stopping");
         self.server.stop(deadline)
     }

@@ -5,7 +5,7 @@
 //! * [`config`] — what can be set: the tables of all parts under one roof.
 //! * [`keys`] — one option by its key, whichever part it belongs to; the nearest key to a misspelt one.
 //! * [`load`] — defaults, file, environment and flags, in that order; every refusal names key and place.
-//! * [`reference`] — the configuration as text: effective values, and the documentation page.
+//! * [`mod@reference`] — the configuration as text: effective values, and the documentation page.
 //! * [`hub`] — start, publish, subscribe, stop.
 //!
 //! ```no_run
@@ -15,7 +15,8 @@
 //! loader.flag("--set", "listen", "127.0.0.1:0")?;
 //! let hub = Hub::start(loader.finish()?)?;
 //! println!("{}", hub.url());
-//! hub.stop();
+//! let deadline = hub.stop_timeout();
+//! hub.stop(deadline);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]

@@ -50,7 +50,7 @@ fn once() {
             text.push_str(std::str::from_utf8(&bytes[..read]).expect("UTF-8"));
         }
     }
-    hub.stop_within(Duration::from_secs(10));
+    hub.stop(Duration::from_secs(10));
     for stream in &mut streams {
         stream.read_to_end(&mut Vec::new()).expect("the stream ends in order");
     }

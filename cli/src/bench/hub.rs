@@ -111,7 +111,7 @@ impl Subject {
     /// Stops what was started here.
     pub(super) fn stop(self) {
         if let Place::Here(hub) = self.place {
-            hub.stop_within(std::time::Duration::ZERO);
+            hub.stop(std::time::Duration::ZERO);
         }
     }
 }

@@ -4,8 +4,8 @@
 //! in. The command line, the configuration file, the environment, `docs/configuration.md`, the C ABI and the language
 //! bindings all read these rows; none of them keeps a list, a range or a default of its own.
 //!
-//! The engine, the server and the hub each have such a table over their own configuration type. [`options!`] declares
-//! type and table together for a flat configuration; [`option!`] makes one row for a field at any depth.
+//! The engine, the server and the hub each have such a table over their own configuration type. [`options!`](crate::options!) declares
+//! type and table together for a flat configuration; [`option!`](crate::option!) makes one row for a field at any depth.
 //!
 //! ```
 //! use fanfare_engine::options::{self, Kind};
@@ -147,7 +147,7 @@ pub fn check<C: Clone>(table: &[OptionSpec<C>], config: &C) -> Vec<String> {
     mistakes
 }
 
-/// The value of a field at its default. Used by [`options!`].
+/// The value of a field at its default. Used by [`options!`](crate::options!).
 ///
 /// # Panics
 /// When the table's own default does not parse or does not fit the field: a mistake in the source, not in an input.

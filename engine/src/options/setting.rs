@@ -10,11 +10,11 @@ use super::kind::Value;
 pub trait Setting: Sized {
     /// The field's value out of a parsed one; `None` when the type cannot hold it.
     fn from_value(value: Value) -> Option<Self>;
-    /// The field's value for [`Kind::show`].
+    /// The field's value for [`Kind::show`](super::Kind::show).
     fn to_value(&self) -> Value;
 }
 
-/// Implements [`Setting`] for a type that has `FromStr` and `Display`, to be used with [`Kind::Choice`].
+/// Implements [`Setting`] for a type that has `FromStr` and `Display`, to be used with [`Kind::Choice`](super::Kind::Choice).
 #[macro_export]
 macro_rules! setting_by_name {
     ($type:ty) => {
@@ -52,7 +52,7 @@ macro_rules! number_setting {
 }
 number_setting!(u8, u16, u32, u64, usize);
 
-/// Of [`Kind::Duration`]: whole milliseconds.
+/// Of [`Kind::Duration`](super::Kind::Duration): whole milliseconds.
 impl Setting for Duration {
     fn from_value(value: Value) -> Option<Self> {
         match value {
