@@ -37,7 +37,10 @@ impl Lane<'_> {
             }
         }
         let stop = {
-            let inbox = self.link.inbox.lock();
+            let mut inbox = self.link.inbox.lock();
+            if inbox.streams.is_empty() {
+                inbox.streams.shrink_to(ADOPTIONS);
+            }
             inbox.stop.filter(|_| inbox.streams.is_empty())
         };
         if let Some(deadline) = stop

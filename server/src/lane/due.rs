@@ -83,7 +83,7 @@ impl Lane<'_> {
     fn beat(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let Some(group) = self.groups.get(conn.group) else { return };
-        let Some(cursor) = &group.cursor else { return };
+        let Some(feed) = &group.feed else { return };
         let bytes = match group.key.framing {
             Framing::Chunked => &self.rules.beat_chunked[..],
             Framing::Plain => &self.rules.beat_plain[..],
@@ -91,7 +91,7 @@ impl Lane<'_> {
         match send(&conn.socket, bytes, &mut self.tally) {
             Sent::All => conn.progress = self.now,
             Sent::Part(sent) => {
-                let own = Own { rest: Rest::tail(bytes, sent), source: Source::Position(cursor.cursor()) };
+                let own = Own { rest: Rest::tail(bytes, sent), source: Source::Position(feed.position()) };
                 conn.blocked = true;
                 conn.progress = self.now;
                 self.change(key, Phase::Own(Box::new(own)));

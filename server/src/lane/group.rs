@@ -16,8 +16,8 @@ use std::sync::Arc;
 use fanfare_engine::{Pulled, Subscription, TopicKey};
 use slab::Slab;
 
-use super::batch::BATCH_BYTES;
 use super::conn::{Conns, Key, Own, Phase};
+use super::feed::Feed;
 use super::thread::Lane;
 use super::write::{Sent, send};
 use crate::handoff::GroupKey;
@@ -27,11 +27,14 @@ const TURN_BATCHES: usize = 4;
 /// With more members than this, one batch is a turn.
 const LARGE_GROUP: usize = 256;
 
+/// How many sends may pass before the lane looks whether history moves on.
+const LOOK_AHEAD_EVERY: u32 = 16;
+
 /// Connections with equal keys.
 pub(super) struct Group {
     pub(super) key: Arc<GroupKey>,
-    /// How far the members have been served.
-    pub(super) cursor: Option<Subscription>,
+    /// Where the members' batches come from.
+    pub(super) feed: Option<Feed>,
     /// The cursor's topics.
     topics: Vec<TopicKey>,
     members: Vec<u32>,
@@ -71,7 +74,7 @@ impl Groups {
         let key = Arc::new(key);
         let index = self.slab.insert(Group {
             key: Arc::clone(&key),
-            cursor: None,
+            feed: None,
             topics: Vec::new(),
             members: Vec::new(),
             connections: 1,
@@ -100,12 +103,13 @@ impl Groups {
     /// Gives the group its cursor and counts the donor as fed by it.
     pub(super) fn install(&mut self, index: u32, cursor: Subscription) {
         let group = &mut self.slab[index as usize];
-        cursor.topic_keys(&mut group.topics);
+        let feed = Feed::new(cursor);
+        feed.topic_keys(&mut group.topics);
         for &topic in &group.topics {
             self.by_topic.entry(topic).or_default().push(index);
         }
-        cursor.set_readers(group.fed);
-        group.cursor = Some(cursor);
+        feed.set_readers(group.fed);
+        group.feed = Some(feed);
         // What came between the donor's last pull and now was marked dirty when nobody listened.
         self.mark_ready(index);
     }
@@ -121,7 +125,7 @@ impl Groups {
                 }
             }
         }
-        group.cursor = None;
+        group.feed = None;
     }
 
     /// Counts a connection that has given up its own cursor.
@@ -137,8 +141,8 @@ impl Groups {
     fn count_fed(&mut self, index: u32, change: impl FnOnce(usize) -> usize) {
         let group = &mut self.slab[index as usize];
         group.fed = change(group.fed);
-        if let Some(cursor) = &group.cursor {
-            cursor.set_readers(group.fed);
+        if let Some(feed) = &group.feed {
+            feed.set_readers(group.fed);
         }
     }
 
@@ -167,6 +171,11 @@ impl Groups {
         }
     }
 
+    /// Whether the group holds events that its members have not got.
+    fn is_ahead(&self, index: u32) -> bool {
+        self.get(index).and_then(|group| group.feed.as_ref()).is_some_and(Feed::is_ahead)
+    }
+
     pub(super) fn ready_len(&self) -> usize {
         self.ready.len()
     }
@@ -181,7 +190,7 @@ impl Groups {
 }
 
 fn queue(group: &mut Group, index: u32, ready: &mut VecDeque<u32>) {
-    if !group.queued && group.cursor.is_some() {
+    if !group.queued && group.feed.is_some() {
         group.queued = true;
         ready.push_back(index);
     }
@@ -219,21 +228,20 @@ impl Lane<'_> {
     /// Pulls and delivers up to a turn's worth of batches for one group.
     pub(super) fn serve(&mut self, index: u32) -> Served {
         for step in 0..TURN_BATCHES {
-            let Some(group) = self.groups.get(index) else { return Served::Without };
-            let Some(cursor) = &group.cursor else { return Served::Without };
+            let Some(group) = self.groups.slab.get_mut(index as usize) else { return Served::Without };
+            let Some(feed) = &mut group.feed else { return Served::Without };
             if step > 0 && group.members.len() > LARGE_GROUP {
                 return Served::More;
             }
-            let pulled = cursor.pull(self.batch.refill(), BATCH_BYTES);
-            let after = cursor.cursor();
+            let pulled = feed.next(self.batch.refill());
             if !self.batch.frames().is_empty() && !group.members.is_empty() {
-                let framing = group.key.framing;
-                self.batch.seal(framing);
+                self.batch.seal(group.key.framing);
                 self.tally.batches += 1;
-                self.deliver(index, after);
+                self.deliver(index);
             }
             match pulled {
                 Pulled::More => {}
+                Pulled::Idle if self.groups.is_ahead(index) => {}
                 Pulled::Idle => return Served::Idle,
                 Pulled::Ended => {
                     self.end_members(index, false);
@@ -249,11 +257,12 @@ impl Lane<'_> {
     }
 
     /// Sends the batch to every member, once each. Those whose socket is full leave the group and keep a position.
-    fn deliver(&mut self, index: u32, after: u64) {
+    fn deliver(&mut self, index: u32) {
         let framing = self.batch.framing();
-        let (mut slot, mut dead) = (0, std::mem::take(&mut self.dead));
+        let (mut slot, mut sends, mut dead) = (0, 0u32, std::mem::take(&mut self.dead));
         let Groups { slab, .. } = &mut self.groups;
-        let members = &mut slab[index as usize].members;
+        let Group { feed: Some(feed), members, .. } = &mut slab[index as usize] else { return };
+        let after = feed.position();
         while let Some(&member) = members.get(slot) {
             let (key, conn) = self.conns.member_mut(member);
             let batch = if self.batch.withholds_from(conn.client.as_deref()) {
@@ -263,6 +272,10 @@ impl Lane<'_> {
                 &self.batch
             };
             slot += 1;
+            sends += 1;
+            if sends % LOOK_AHEAD_EVERY == 0 {
+                feed.look_ahead(members.len());
+            }
             match send(&conn.socket, batch.bytes(), &mut self.tally) {
                 Sent::All => {
                     if !batch.bytes().is_empty() {

@@ -35,7 +35,8 @@
 //! # Memory
 //!
 //! A live connection is one entry in a slab (about 130 bytes), four bytes in its group, eight in the wheel. A blocked one has a box more, with at
-//! most 4 KiB of a cut event. Batches hold frames during a turn only, so history alone decides how long an event lives.
+//! most 4 KiB of a cut event. Batches hold frames during a turn only; what a large group holds ahead of a long send is bounded by 64 KiB a member and 8 MiB in all (`feed`). So history
+//! alone decides how long an event lives, whatever readers do.
 //!
 //! # For maintainers
 //!
@@ -59,6 +60,8 @@ mod handle;
 pub(crate) use handle::{LaneHandle, LaneStats, Lanes};
 
 mod thread;
+
+mod feed;
 
 mod adopt;
 mod due;

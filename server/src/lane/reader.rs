@@ -3,17 +3,18 @@
 //! One **step** does at most one batch: what the connection owes, then its own cursor, bounded by the group's. It rejoins the group at the
 //! one moment when both stand at the same place. The lane is one thread, so nothing moves between the comparison and the joining:
 //!
-//! * The own cursor never passes the group's ([`pull_through`](Subscription::pull_through)), so when it has nothing left up to there, the next
+//! * The own cursor never passes the group's ([`pull_through`](fanfare_engine::Subscription::pull_through)), so when it has nothing left up to there, the next
 //!   event for the connection is the next event for the group: it joins. No hole, nothing twice.
 //! * A cursor that *starts* behind the group's position (a new stream opened after the lane last looked) first lets the group catch up.
 //!   If the group is then idle and still not past the cursor's start, there is no event of these topics between the two,
 //!   because everything up to that start was in history before the stream came here: it joins as well.
 //! * A group without a cursor takes the first one that is idle.
 
-use fanfare_engine::{Pulled, Start, SubscribeError, SubscribeOptions, Subscription};
+use fanfare_engine::{Pulled, Start, SubscribeError, SubscribeOptions};
 
 use super::batch::BATCH_BYTES;
 use super::conn::{Goal, Key, Own, Phase, Rest, Source};
+use super::feed::Feed;
 use super::group::Served;
 use super::thread::Lane;
 use super::write::{Flushed, LAST_CHUNK, Sent, send};
@@ -83,7 +84,7 @@ impl Lane<'_> {
         let Some(group) = self.groups.get(conn.group) else { return };
         if let Source::Position(position) = own.source {
             // Nothing came since the group's last batch, of which this connection has just sent the end.
-            if group.cursor.as_ref().is_some_and(|cursor| cursor.cursor() == position) {
+            if group.feed.as_ref().is_some_and(|feed| feed.position() == position) {
                 return self.join(key);
             }
             let options = position_options(&group.key, position);
@@ -119,8 +120,8 @@ impl Lane<'_> {
         let Phase::Own(own) = &conn.phase else { return Standing::Dead };
         let Source::Open(cursor) = &own.source else { return Standing::Dead };
         let out = self.batch.refill();
-        let pulled = match &group.cursor {
-            Some(shared) => cursor.pull_through(out, BATCH_BYTES, shared.cursor()),
+        let pulled = match &group.feed {
+            Some(feed) => cursor.pull_through(out, BATCH_BYTES, feed.position()),
             None => cursor.pull(out, BATCH_BYTES),
         };
         let after = cursor.cursor();
@@ -163,7 +164,7 @@ impl Lane<'_> {
         let start = cursor.cursor();
         let position = |lane: &Lane<'_>| {
             let group = lane.groups.get(index)?;
-            group.cursor.as_ref().map(Subscription::cursor)
+            group.feed.as_ref().map(Feed::position)
         };
         match position(self) {
             None => return self.donate(key),
