@@ -7,7 +7,7 @@ use crate::config::{Config, ConfigError};
 use crate::core::Core;
 use crate::draft::{Draft, InvalidField, check_topic};
 use crate::fanout::Watcher;
-use crate::handler::{Chain, HandlerError, HandlerSpec};
+use crate::handler::{Chain, HandlerError, HandlerSpec, Held};
 use crate::history::{Append, StaleTopic};
 use crate::id::EventId;
 use crate::stats::{Stats, TopicStats};
@@ -344,31 +344,18 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Vec<Published>, BatchError> {
         let core = &*self.0;
-        let at = |index| move |error| BatchError { index, error };
-        // The order of every topic that a handler wants is held until the commit; sorted, so that two batches cannot
-        // wait for each other.
-        let mut ordered: Vec<Arc<Topic>> = Vec::new();
-        for (index, draft) in drafts.iter().enumerate() {
-            if chain.wants(&draft.topic) && !ordered.iter().any(|topic| *topic.name == *draft.topic) {
-                ordered.push(self.open(&draft.topic, now).map_err(at(index))?);
-            }
-        }
-        ordered.sort_unstable_by_key(|topic| topic.key);
-        let _order: Vec<_> = ordered.iter().map(|topic| topic.order.lock()).collect();
-
-        let mut counts = Vec::with_capacity(drafts.len());
-        let mut events: Vec<(usize, Draft<'_>)> = Vec::with_capacity(drafts.len());
-        for (index, draft) in drafts.into_iter().enumerate() {
-            let made = chain.run(draft, now).map_err(PublishError::Handler).map_err(at(index))?;
+        let mut counts = vec![0; drafts.len()];
+        let mut held = Held::default();
+        let events = chain
+            .run(drafts, now, &mut held)
+            .map_err(|(index, error)| BatchError { index, error: PublishError::Handler(error) })?;
+        for (index, event) in &events {
             // What a handler makes keeps the same rules.
-            made.iter().try_for_each(|event| self.admit(event)).map_err(at(index))?;
-            if made.is_empty() {
-                core.counters.dropped();
-            }
-            counts.push(made.len());
-            events.extend(made.into_iter().map(|event| (index, event)));
+            self.admit(event).map_err(|error| BatchError { index: *index, error })?;
+            counts[*index] += 1;
         }
-        let first = self.commit_many(&events, now)?;
+        let first = self.commit_many(&events, held, now)?;
+        core.counters.dropped(counts.iter().filter(|count| **count == 0).count() as u64);
         let mut next = first;
         let mut rest = events.iter();
         Ok(counts
@@ -386,7 +373,12 @@ impl Engine {
     }
 
     /// Commits `events`, each with the index of the draft it came from; returns the position of the first.
-    fn commit_many(&self, events: &[(usize, Draft<'_>)], now: Timestamp) -> Result<u64, BatchError> {
+    fn commit_many(
+        &self,
+        events: &[(usize, Draft<'_>)],
+        held: Held<'_>,
+        now: Timestamp,
+    ) -> Result<u64, BatchError> {
         let core = &*self.0;
         let mut topics = self.open_all(events, now)?;
         let mut bytes = 0;
@@ -414,6 +406,7 @@ impl Engine {
                 }
             }
         };
+        drop(held);
         core.counters.published_bytes(bytes);
         topics.sort_unstable_by_key(|topic| topic.key);
         topics.dedup_by_key(|topic| topic.key);
@@ -424,6 +417,11 @@ impl Engine {
     }
 
     fn open_all(&self, events: &[(usize, Draft<'_>)], now: Timestamp) -> Result<Vec<Arc<Topic>>, BatchError> {
+        // None is opened if not all can be.
+        if let Some(at) = self.0.directory.without_room(events.iter().map(|(_, event)| &*event.topic)) {
+            let limit = self.0.config.limits.topics;
+            return Err(BatchError { index: events[at].0, error: PublishError::TopicLimit { limit } });
+        }
         let mut topics: Vec<Arc<Topic>> = Vec::with_capacity(events.len());
         for (index, event) in events {
             let topic = match topics.last() {

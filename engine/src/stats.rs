@@ -73,8 +73,8 @@ impl Counters {
         self.refused.fetch_add(events, Ordering::Relaxed);
     }
 
-    pub(crate) fn dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn dropped(&self, events: u64) {
+        self.dropped.fetch_add(events, Ordering::Relaxed);
     }
 
     pub(crate) fn gap(&self) {

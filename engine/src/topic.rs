@@ -1,9 +1,9 @@
 //! A topic: its ring, its watchers, and what is counted of it; and the directory of topics by name.
 //!
-//! **Locks, in this order:** a topic's order (only where a handler wants the topic) → the directory → the log.
+//! **Locks, in this order:** a handler's order of topics (only where a handler wants the topic) → the directory → the log.
 //! A topic lives while the log holds its key; whoever comes with a stale one looks the name up again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::fanout::Interests;
 use crate::history::{Log, Ring, TopicKey};
@@ -23,8 +23,6 @@ pub(crate) struct Topic {
     pub(crate) name: Arc<str>,
     pub(crate) ring: Arc<Ring>,
     pub(crate) interests: Interests,
-    /// Held from the first handler to the commit, so that events are committed in the order in which they passed.
-    pub(crate) order: Mutex<()>,
     /// Connections and in-process subscribers. Relaxed: shown to people, nothing depends on it.
     readers: AtomicUsize,
 }
@@ -70,9 +68,14 @@ impl Directory {
         self.topics.read().get(name).cloned()
     }
 
-    /// How many more topics can be opened.
-    pub(crate) fn room(&self) -> usize {
-        self.limit.saturating_sub(self.topics.read().len())
+    /// The index of the first name that could not be opened if all before it were.
+    pub(crate) fn without_room<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Option<usize> {
+        let topics = self.topics.read();
+        let room = self.limit.saturating_sub(topics.len());
+        let mut missing = HashSet::with_hasher(self.hasher.clone());
+        names.into_iter().position(|name| {
+            !topics.contains_key(name) && missing.insert(name) && missing.len() > room
+        })
     }
 
     /// Finds a topic or opens it.
@@ -95,7 +98,6 @@ impl Directory {
             name,
             ring,
             interests: Interests::new(key),
-            order: Mutex::new(()),
             readers: AtomicUsize::new(0),
         });
         topics.insert(Arc::clone(&topic.name), Arc::clone(&topic));

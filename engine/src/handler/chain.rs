@@ -1,4 +1,9 @@
 //! The ordered chain of handlers.
+//!
+//! **Order.** Each handler has locks of its own, one for a share of all topics. A publisher takes those of the topics
+//! that are about to pass the handler and holds them until its commit, so events of a topic are committed in the order
+//! in which they passed, wherever they came from. Locks are taken handler by handler and sorted within one, and chains
+//! only ever grow at their end: two publishers cannot wait for each other.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,7 +11,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Fault, HandlerSpec, OnFault, Verdict};
 use crate::code::Code;
 use crate::draft::Draft;
+use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::time::Timestamp;
+
+/// How many locks a handler has. Topics that share one by hash wait for each other, no more.
+const ORDERS: usize = 64;
 
 /// Why an event did not get through the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,38 +60,63 @@ impl std::error::Error for HandlerError {}
 
 /// The handlers of a hub, in order. Immutable: adding one makes a new chain.
 #[derive(Clone, Default)]
-pub(crate) struct Chain(Vec<HandlerSpec>);
+pub(crate) struct Chain(Vec<Stage>);
+
+/// The order of topics, held until this is dropped: after the commit.
+#[derive(Default)]
+pub(crate) struct Held<'c>(Vec<MutexGuard<'c, ()>>);
+
+/// A handler, and the locks of the topics that pass it.
+#[derive(Clone)]
+struct Stage {
+    spec: HandlerSpec,
+    orders: Arc<[Mutex<()>]>,
+}
 
 impl Chain {
     pub(crate) fn with(&self, spec: HandlerSpec) -> Self {
-        let mut specs = self.0.clone();
-        specs.push(spec);
-        Self(specs)
+        let mut stages = self.0.clone();
+        stages.push(Stage { spec, orders: (0..ORDERS).map(|_| Mutex::new(())).collect() });
+        Self(stages)
     }
 
     /// Whether any handler wants events of `topic`.
     pub(crate) fn wants(&self, topic: &str) -> bool {
-        self.0.iter().any(|spec| spec.topics.matches(topic))
+        self.0.iter().any(|stage| stage.spec.topics.matches(topic))
     }
 
-    /// Sends `draft` through the chain; what comes out is to be committed in order. Each handler sees what the ones
-    /// before it left, so an emitted event never meets the handler that made it: there is no loop.
-    pub(crate) fn run<'a>(&self, draft: Draft<'a>, now: Timestamp) -> Result<Vec<Draft<'a>>, HandlerError> {
-        let mut events = vec![draft];
-        for spec in &self.0 {
+    /// Sends `drafts` through the chain; what comes out is to be committed in order, with the index of the draft that
+    /// it came from. Each handler sees what the ones before it left, so an emitted event never meets the handler that
+    /// made it: there is no loop. An error comes with the index of its draft.
+    pub(crate) fn run<'c, 'a>(
+        &'c self,
+        drafts: Vec<Draft<'a>>,
+        now: Timestamp,
+        held: &mut Held<'c>,
+    ) -> Result<Vec<(usize, Draft<'a>)>, (usize, HandlerError)> {
+        let mut events: Vec<_> = drafts.into_iter().enumerate().collect();
+        for Stage { spec, orders } in &self.0 {
+            let mut wanted: Vec<usize> = events
+                .iter()
+                .filter(|(_, event)| spec.topics.matches(&event.topic))
+                .map(|(_, event)| order_of(&event.topic))
+                .collect();
+            wanted.sort_unstable();
+            wanted.dedup();
+            held.0.extend(wanted.into_iter().map(|at| orders[at].lock()));
             let mut next = Vec::with_capacity(events.len());
-            for event in events {
+            for (index, event) in events {
                 if !spec.topics.matches(&event.topic) {
-                    next.push(event);
+                    next.push((index, event));
                     continue;
                 }
-                match spec.call(&event, now)? {
-                    Verdict::Pass => next.push(event),
-                    Verdict::Replace(event) => next.push(event),
+                match spec.call(&event, now).map_err(|error| (index, error))? {
+                    Verdict::Pass => next.push((index, event)),
+                    Verdict::Replace(event) => next.push((index, event)),
                     Verdict::Drop => {}
-                    Verdict::Emit(made) => next.extend(made),
+                    Verdict::Emit(made) => next.extend(made.into_iter().map(|event| (index, event))),
                     Verdict::Refuse(reason) => {
-                        return Err(HandlerError::Refused { handler: spec.name.to_string(), reason });
+                        return Err((index, HandlerError::Refused { handler: spec.name.to_string(), reason }));
                     }
                 }
             }
@@ -90,6 +124,12 @@ impl Chain {
         }
         Ok(events)
     }
+}
+
+/// The lock of a topic among those of a handler.
+fn order_of(topic: &str) -> usize {
+    // Fixed seeds: who finds colliding names only makes his own topics wait.
+    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(topic) as usize % ORDERS
 }
 
 impl HandlerSpec {

@@ -12,7 +12,7 @@ mod chain;
 use std::borrow::Cow;
 use std::fmt;
 
-pub(crate) use chain::Chain;
+pub(crate) use chain::{Chain, Held};
 pub use chain::HandlerError;
 
 use crate::draft::Draft;
@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 ///
 /// `handle` may be called from several threads at once for different topics, and from one at a time for the same topic.
 /// It must not publish to the hub it is called by (emit instead): the topic's order is held meanwhile. It should
-/// be quick: its publisher waits. A panic counts as a [`Fault`].
+/// be quick: its publisher waits, and so may publishers to other topics of the handler. A panic counts as a [`Fault`].
 pub trait Handler: Send + Sync {
     /// Decides about one event.
     ///

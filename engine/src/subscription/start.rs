@@ -129,8 +129,7 @@ fn check<'o>(core: &Core, options: &'o SubscribeOptions<'_>) -> Result<Vec<&'o s
 /// Finds or opens all topics, or none.
 fn find(core: &Core, names: &[&str], now: Timestamp) -> Result<Vec<Arc<Topic>>, SubscribeError> {
     let full = SubscribeError::TopicLimit { limit: core.config.limits.topics };
-    let missing = names.iter().filter(|name| core.directory.find(name).is_none()).count();
-    if missing > core.directory.room() {
+    if core.directory.without_room(names.iter().copied()).is_some() {
         return Err(full);
     }
     names.iter().map(|name| core.directory.open(name, &core.log, now).map_err(|_| full)).collect()
