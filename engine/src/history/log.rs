@@ -207,10 +207,9 @@ impl Inner {
         let Some(entry) = self.topics.get_mut(topic) else { return false };
         entry.pins += 1;
         if conflate {
-            let conflation = entry.conflation.get_or_insert_with(|| {
-                Box::new(Conflation::new(hasher))
-            });
-            conflation.readers += 1;
+            let lost_through = entry.ring.lost_through();
+            let new = || Box::new(Conflation::new(hasher, lost_through));
+            entry.conflation.get_or_insert_with(new).readers += 1;
         }
         true
     }
@@ -304,7 +303,7 @@ impl Inner {
         self.events += 1;
         entry.ring.push_while_locked(frame);
         // The newest event stays whatever its size: live readers have not seen it yet.
-        while self.topics.get(topic).is_some_and(|entry| entry.bytes > bytes && entry.ring.len() > 1) {
+        while self.topics.get(topic).is_some_and(|entry| entry.ring_bytes() > bytes && entry.ring.len() > 1) {
             self.evict_one(topic, done);
         }
         while self.bytes > self.config.limits.history_bytes && self.evict_oldest(done) {}
@@ -351,19 +350,26 @@ impl Inner {
                 }
                 Some((key, entry)) => {
                     self.hand = key.slot() + 1;
-                    if let Some(frame) = entry.ring.oldest()
-                        && frame.seq() + 1 < self.next
+                    if let Some(at) = entry.oldest()
+                        && at + 1 < self.next
                     {
                         sampled += 1;
-                        if oldest.is_none_or(|(seq, _)| frame.seq() < seq) {
-                            oldest = Some((frame.seq(), key));
+                        if oldest.is_none_or(|(seq, _)| at < seq) {
+                            oldest = Some((at, key));
                         }
                     }
                 }
             }
         }
         let Some((_, key)) = oldest else { return false };
-        self.evict_one(key, done);
+        let Some(entry) = self.topics.get_mut(key) else { return false };
+        match entry.conflation.as_mut().and_then(|conflation| conflation.drop_oldest(done)) {
+            Some(freed) => {
+                entry.bytes -= freed;
+                self.bytes -= freed;
+            }
+            None => self.evict_one(key, done),
+        }
         true
     }
 
@@ -383,14 +389,28 @@ impl Inner {
     }
 }
 
+impl TopicEntry {
+    /// Bytes in the ring, without what conflation keeps beside it.
+    fn ring_bytes(&self) -> u64 {
+        self.bytes - self.conflation.as_ref().map_or(0, |conflation| conflation.kept_bytes)
+    }
+
+    /// Position of the oldest event that is kept, in the ring or beside it.
+    fn oldest(&self) -> Option<u64> {
+        let kept = self.conflation.as_ref().and_then(|conflation| conflation.kept.keys().next().copied());
+        kept.or_else(|| self.ring.oldest().map(|frame| frame.seq()))
+    }
+}
+
 impl Conflation {
-    fn new(hasher: ahash::RandomState) -> Self {
+    /// Keeps what is evicted from now on; events up to `lost_through` are gone.
+    fn new(hasher: ahash::RandomState, lost_through: u64) -> Self {
         Self {
             readers: 0,
             latest: HashMap::with_hasher(hasher),
             kept: BTreeMap::new(),
             kept_bytes: 0,
-            lost_through: 0,
+            lost_through,
         }
     }
 
@@ -416,31 +436,31 @@ impl Conflation {
 
     /// Takes an event that the ring evicts: keeps it if it is the latest of its key. Returns the bytes that are free.
     fn let_go(&mut self, frame: Frame, max_keys: usize, max_bytes: u64, done: &mut Committed) -> u64 {
-        let cost = frame.cost();
-        let latest = match self.latest.get(frame.key()) {
-            Some(latest) => *latest == frame.seq(),
-            // From before the first reader that conflates.
-            None => {
-                self.latest.insert(frame.key().into(), frame.seq());
-                true
-            }
-        };
-        if !latest {
+        let (cost, seq) = (frame.cost(), frame.seq());
+        if self.latest.get(frame.key()).is_some_and(|latest| *latest > seq) {
             done.evict(frame);
             return cost;
         }
+        // From before the first reader that conflates, an older event of the key may have been taken for the latest.
+        let mut freed = self.replaced(frame.key(), seq, done);
         self.kept_bytes += cost;
-        self.kept.insert(frame.seq(), frame);
-        let mut freed = 0;
+        self.kept.insert(seq, frame);
         while self.kept.len() > max_keys || self.kept_bytes > max_bytes {
-            let Some((seq, frame)) = self.kept.pop_first() else { break };
-            self.lost_through = seq;
-            self.latest.remove(frame.key());
-            self.kept_bytes -= frame.cost();
-            freed += frame.cost();
-            done.evict(frame);
+            let Some(cost) = self.drop_oldest(done) else { break };
+            freed += cost;
         }
         freed
+    }
+
+    /// Drops the oldest event that is kept, although it is the latest of its key. Returns the bytes that are free.
+    fn drop_oldest(&mut self, done: &mut Committed) -> Option<u64> {
+        let (seq, frame) = self.kept.pop_first()?;
+        let cost = frame.cost();
+        self.lost_through = seq;
+        self.latest.remove(frame.key());
+        self.kept_bytes -= cost;
+        done.evict(frame);
+        Some(cost)
     }
 }
 

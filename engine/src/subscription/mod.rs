@@ -152,8 +152,7 @@ impl SubscribeError {
     pub fn code(&self) -> Code {
         match self {
             Self::Invalid(field) => field.code(),
-            Self::NoTopics => Code::InvalidTopic,
-            Self::TooManyTopics { .. } => Code::InvalidParameter,
+            Self::NoTopics | Self::TooManyTopics { .. } => Code::InvalidTopic,
             Self::TopicLimit { .. } => Code::LimitTopics,
             Self::Closed => Code::TopicClosed,
         }
@@ -287,8 +286,9 @@ impl Subscription {
 
     /// Says how many connections read through this cursor, for the statistics of its topics. 1 at first.
     pub fn set_readers(&self, readers: usize) {
+        let state = self.0.state.lock();
         let before = self.0.readers.swap(readers, Ordering::Relaxed);
-        for topic in self.0.state.lock().topics() {
+        for topic in state.topics() {
             topic.add_readers(readers);
             topic.remove_readers(before);
         }

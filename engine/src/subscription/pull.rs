@@ -38,8 +38,9 @@ pub(super) struct State {
 /// Whether the reader has got anything yet, and if not, what it may expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// It reads for the first time: whatever is evicted before it gets anything, it has not missed.
-    FirstVisit,
+    /// It reads for the first time: what is evicted before it gets anything, it has not missed, unless that was
+    /// published after it came, when `newest` was the hub's newest position.
+    FirstVisit { newest: u64 },
     /// It came back with an id: what is evicted before it gets anything is told, whatever the policy.
     Resuming,
     /// It has been here all the time.
@@ -97,20 +98,17 @@ impl Entry {
     fn fill(&mut self, core: &Core, cursor: u64, through: u64, missed: &mut bool) -> Result<(), Overtaken> {
         if let Some(from) = self.kept_from {
             let from = from.max(cursor);
-            let (kept, lost_through) = core.log.lock().kept_after(self.topic.key, from);
-            if lost_through > from.max(self.told) {
-                self.told = lost_through;
-                *missed = true;
-            }
+            // Held until `next` is found, so that nothing goes from the ring to what is kept in between.
+            let log = core.log.lock();
+            let (kept, lost_through) = log.kept_after(self.topic.key, from);
+            *missed = lost_through > from;
+            self.kept_from = kept.is_some().then(|| from.max(lost_through));
             match kept {
                 Some(frame) => {
                     self.head = (frame.seq() <= through).then_some(frame);
                     return Ok(());
                 }
-                None => {
-                    self.kept_from = None;
-                    self.next = self.topic.ring.first_after(from);
-                }
+                None => self.next = self.topic.ring.first_after(from),
             }
         }
         loop {
@@ -122,6 +120,19 @@ impl Entry {
                 }
                 Found::Frame(_) | Found::NotYet => return Ok(()),
                 Found::Gone => return Err(Overtaken),
+            }
+        }
+    }
+
+    /// Goes to the first retained event behind `seq` and counts all that is lost before it as told.
+    fn skip_losses(&mut self, seq: u64) {
+        let ring = &self.topic.ring;
+        loop {
+            self.told = ring.lost_through();
+            self.next = ring.first_after(seq.max(self.told));
+            // If something was evicted meanwhile, `next` may be behind it and nobody would be told.
+            if ring.lost_through() == self.told {
+                return;
             }
         }
     }
@@ -174,10 +185,15 @@ impl State {
             return Pulled::Lapped;
         }
         // First the position, then the rings: what they show up to it is complete.
-        let through = core.log.committed().min(through);
+        let committed = core.log.committed();
         if !self.look_for_losses(core, lag) {
             return Pulled::Lapped;
         }
+        if self.entries.iter().any(|entry| entry.told > committed) {
+            // A batch longer than history is being committed: what is left of it comes with the next pull.
+            return Pulled::More;
+        }
+        let through = committed.min(through);
         let pulled = self.merge(core, out, max_bytes, through);
         for entry in &mut self.entries {
             entry.head = None;
@@ -192,19 +208,20 @@ impl State {
             if lost_through <= self.cursor.max(entry.told) {
                 continue;
             }
-            if lag == LagPolicy::Conflate && self.arrival == Arrival::Present {
-                entry.kept_from.get_or_insert(self.cursor);
-            } else if self.arrival == Arrival::FirstVisit {
-                entry.next = entry.topic.ring.first_after(lost_through);
-            } else if self.gap.is_none() && self.arrival == Arrival::Present && lag == LagPolicy::Disconnect {
+            let resuming = self.arrival == Arrival::Resuming;
+            if matches!(self.arrival, Arrival::FirstVisit { newest } if lost_through <= newest) {
+                entry.skip_losses(self.cursor);
+            } else if lag == LagPolicy::Conflate && !resuming {
+                entry.kept_from.get_or_insert(self.cursor.max(entry.told));
+                entry.told = lost_through;
+            } else if lag == LagPolicy::Disconnect && !resuming && self.gap.is_none() {
                 core.counters.lapped();
                 self.lapped = true;
                 return false;
             } else {
                 self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
-                entry.next = entry.topic.ring.first_after(self.cursor.max(lost_through));
+                entry.skip_losses(self.cursor);
             }
-            entry.told = lost_through;
         }
         true
     }

@@ -195,12 +195,13 @@ fn state(options: &SubscribeOptions<'_>, topics: Vec<Arc<Topic>>, place: Place<'
         .into_iter()
         .map(|topic| {
             let told = told(&topic);
-            let next = topic.ring.first_after(cursor);
+            // Not below `told`: an event that is just being evicted may still stand there.
+            let next = topic.ring.first_after(cursor.max(told));
             Entry::new(topic, next, told)
         })
         .collect();
     let arrival = match &options.start {
-        Start::Live | Start::All | Start::Last(_) => Arrival::FirstVisit,
+        Start::Live | Start::All | Start::Last(_) => Arrival::FirstVisit { newest },
         Start::After(_) => Arrival::Resuming,
         Start::Position(_) => Arrival::Present,
     };
