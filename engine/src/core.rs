@@ -57,7 +57,7 @@ impl Core {
     pub(crate) fn at(&self, now: Timestamp) -> Timestamp {
         let latest = self.now();
         if now > latest {
-            self.now.store(now.0, Ordering::Relaxed);
+            self.now.fetch_max(now.0, Ordering::Relaxed);
             now
         } else {
             latest
