@@ -25,7 +25,7 @@
 //!
 //! let mut frames = Vec::new();
 //! assert_eq!(reader.pull(&mut frames, 64 * 1024), Pulled::Idle);
-//! assert_eq!(frames[0].wire(), b"id: k3f9x2ab-1\nevent: greet\ndata: hello\n\n");
+//! assert_eq!(frames[0].wire(), b"event: greet\ndata: hello\nid: k3f9x2ab-1\n\n");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -30,7 +30,7 @@ fn every_field_arrives() {
     assert_eq!((published.seq, published.events, published.own_id.as_deref()), (1, 1, Some("own.1")));
     let (frames, _) = reader.frames();
     let frame = &frames[0];
-    let wire = "id: own.1\nevent: greet\nretry: 1500\ndata: a\ndata: b\ndata: c\ndata: d\n\n";
+    let wire = "event: greet\nretry: 1500\ndata: a\ndata: b\ndata: c\ndata: d\nid: own.1\n\n";
     assert_eq!(frame.wire(), wire.as_bytes());
     assert_eq!((frame.seq(), frame.topic(), frame.id(), frame.event()), (1, "tøpic/1", "own.1", Some("greet")));
     assert_eq!((&*frame.data(), frame.except(), frame.key()), ("a\nb\nc\nd", Some("me"), "k"));
@@ -45,7 +45,7 @@ fn nothing_but_data_is_needed() {
     assert_eq!(published.own_id, None);
     assert_eq!(engine.id_of(published.seq).to_string(), id(1));
     let (frames, _) = reader.frames();
-    assert_eq!(frames[0].wire(), format!("id: {EPOCH}-1\ndata: \n\n").as_bytes());
+    assert_eq!(frames[0].wire(), format!("data: \nid: {EPOCH}-1\n\n").as_bytes());
     assert_eq!((frames[0].id(), frames[0].event(), &*frames[0].data()), (&*id(1), None, ""));
 }
 

@@ -43,7 +43,7 @@ fn the_notice_is_a_frame_like_others() {
     let engine = numbered(5, 2);
     let (frames, _) = Reader::new(&engine, TOPIC, after(1)).frames();
     let wire = format!(
-        "id: {EPOCH}-3\nevent: fanfare.gap\ndata: {{\"requested\":\"{EPOCH}-1\",\"oldest\":\"{EPOCH}-4\",\"newest\":\"{EPOCH}-5\"}}\n\n"
+        "event: fanfare.gap\ndata: {{\"requested\":\"{EPOCH}-1\",\"oldest\":\"{EPOCH}-4\",\"newest\":\"{EPOCH}-5\"}}\nid: {EPOCH}-3\n\n"
     );
     assert_eq!(std::str::from_utf8(frames[0].wire()).unwrap(), wire);
     let chunk = [format!("{:x}\r\n", wire.len()).as_bytes(), wire.as_bytes(), b"\r\n"].concat();

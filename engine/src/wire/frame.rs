@@ -1,12 +1,15 @@
 //! The frame: an admitted event, rendered once, shared by all who write it.
 //!
 //! ```text
-//!  buf:  [ free | 1f4\r\n | id: k3f9x2ab-42\n | event: chat\n data: hi\n \n | \r\n ]
+//!  buf:  [ free | 1f4\r\n | event: chat\n data: hi\n | id: k3f9x2ab-42\n \n | \r\n ]
 //!               ^chunk     ^wire                                          ^wire end  ^chunk end
 //! ```
-//! The bytes after the id line are written before the event has a position. The id line and the HTTP/1.1 chunk
-//! header (RFC 9112 section 7.1) are written right-aligned into the free space in front when the position is known,
-//! which is all that happens to the bytes inside the critical section.
+//! The fields but the id are written before the event has a position. When it has one, the id line and the end go behind
+//! them and the HTTP/1.1 chunk header (RFC 9112 section 7.1) goes right-aligned into the free space in front: room for
+//! all of it is there, and that is all that happens to the bytes inside the critical section.
+//!
+//! The id comes last because some readers take it as soon as its line is complete instead of at the blank line: cut between
+//! the two, such a reader would resume behind an event that it never got. Now there is one byte between.
 
 use core::fmt;
 use core::ops::Range;
@@ -23,6 +26,8 @@ use crate::wire::encode;
 const CHUNK_HEAD: usize = 10;
 /// Room for the longest generated id line, `id: ` epoch `-` 20 digits LF.
 const ID_LINE: usize = 4 + MAX_EPOCH_BYTES + 1 + 20 + 1;
+/// The blank line that ends the block, and the end of the chunk.
+const END: &[u8] = b"\n\r\n";
 /// What a frame costs beside its bytes: the shared header, its reference counts and its slot in the ring.
 const OVERHEAD: u64 = 160;
 
@@ -42,7 +47,6 @@ struct Inner {
     topic: Arc<str>,
     buf: Vec<u8>,
     chunk_start: u32,
-    wire_start: u32,
     /// Where the bytes stand in `buf`; positions in `buf` fit u32 because events are limited far below 4 GiB.
     id: Range<u32>,
     event: Range<u32>,
@@ -61,17 +65,12 @@ pub(crate) struct NewFrame(Arc<Inner>);
 impl NewFrame {
     /// Renders everything that does not depend on the position.
     pub(crate) fn render(topic: Arc<str>, draft: &Draft<'_>, at: Timestamp) -> Self {
-        let headroom = CHUNK_HEAD + if draft.id.is_some() { 0 } else { ID_LINE };
-        let fields = draft.id.as_ref().map_or(0, |id| id.len() + 5)
-            + draft.event.as_ref().map_or(0, |event| event.len() + 8)
-            + draft.retry.map_or(0, |_| 28);
-        let mut buf = Vec::with_capacity(headroom + fields + encode::data_bytes(&draft.data) + 3);
-        buf.resize(headroom, 0);
-        let mut id = 0..0;
-        if let Some(own) = &draft.id {
-            encode::field(&mut buf, "id", own);
-            id = last_value(&buf, own.len());
-        }
+        let fields =
+            draft.event.as_ref().map_or(0, |event| event.len() + 8) + draft.retry.map_or(0, |_| 28);
+        let id_line = draft.id.as_ref().map_or(ID_LINE, |id| id.len() + 5);
+        let mut buf =
+            Vec::with_capacity(CHUNK_HEAD + fields + encode::data_bytes(&draft.data) + id_line + END.len());
+        buf.resize(CHUNK_HEAD, 0);
         let mut event = 0..0;
         if let Some(name) = &draft.event {
             encode::field(&mut buf, "event", name);
@@ -83,14 +82,17 @@ impl NewFrame {
         let data_start = position(buf.len());
         let many_lines = encode::data(&mut buf, &draft.data) > 1;
         let data = data_start..position(buf.len());
-        buf.extend_from_slice(b"\n\r\n");
+        let mut id = 0..0;
+        if let Some(own) = &draft.id {
+            encode::field(&mut buf, "id", own);
+            id = last_value(&buf, own.len());
+        }
         Self(Arc::new(Inner {
             seq: 0,
             at,
             topic,
             buf,
             chunk_start: 0,
-            wire_start: position(headroom),
             id,
             event,
             data,
@@ -102,23 +104,27 @@ impl NewFrame {
         }))
     }
 
-    /// Bytes of the block without the generated id line.
+    /// Bytes of the block without a generated id line and the end.
     pub(crate) fn len(&self) -> u64 {
-        self.0.wire().len() as u64
+        (self.0.buf.len() - CHUNK_HEAD) as u64
     }
 
-    /// Gives the frame its position: writes the id line, unless the publisher brought an id, and the chunk header.
+    /// Gives the frame its position: writes the id line, unless the publisher brought an id, the end and the chunk header.
     pub(crate) fn seal(mut self, epoch: &Epoch, seq: u64) -> Frame {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.seq = seq;
             if !inner.own_id {
                 let mut digits = itoa::Buffer::new();
                 let digits = digits.format(seq);
-                let line_start = inner.prepend(&[b"id: ", epoch.as_str().as_bytes(), b"-", digits.as_bytes(), b"\n"]);
-                let id_start = line_start + 4;
-                inner.id = id_start..id_start + position(epoch.as_str().len() + 1 + digits.len());
-                inner.wire_start = line_start;
+                inner.buf.extend_from_slice(b"id: ");
+                let start = inner.buf.len();
+                inner.buf.extend_from_slice(epoch.as_str().as_bytes());
+                inner.buf.push(b'-');
+                inner.buf.extend_from_slice(digits.as_bytes());
+                inner.id = position(start)..position(inner.buf.len());
+                inner.buf.push(b'\n');
             }
+            inner.buf.extend_from_slice(END);
             inner.seal_chunk();
         }
         Frame(self.0)
@@ -136,18 +142,6 @@ fn position(at: usize) -> u32 {
 }
 
 impl Inner {
-    /// Writes `parts` right before the wire bytes and returns where they begin.
-    fn prepend(&mut self, parts: &[&[u8]]) -> u32 {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        let start = self.wire_start as usize - len;
-        let mut at = start;
-        for part in parts {
-            self.buf[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
-        position(start)
-    }
-
     /// Writes the chunk header in front of the finished wire bytes.
     fn seal_chunk(&mut self) {
         let mut hex = [0; CHUNK_HEAD];
@@ -159,11 +153,12 @@ impl Inner {
             hex[at] = b"0123456789abcdef"[rest & 15];
             rest >>= 4;
         }
-        self.chunk_start = self.prepend(&[&hex[at..]]);
+        self.buf[at..CHUNK_HEAD].copy_from_slice(&hex[at..]);
+        self.chunk_start = position(at);
     }
 
     fn wire(&self) -> &[u8] {
-        &self.buf[self.wire_start as usize..self.buf.len() - 2]
+        &self.buf[CHUNK_HEAD..self.buf.len() - 2]
     }
 
     fn text(&self, range: &Range<u32>) -> &str {
@@ -335,7 +330,7 @@ mod tests {
     #[test]
     fn a_frame_is_one_block_and_one_chunk() {
         let frame = frame(&Draft::new("chat", "hi\nyou").with_event("greet"));
-        assert_eq!(std::str::from_utf8(frame.wire()).unwrap(), "id: abc-42\nevent: greet\ndata: hi\ndata: you\n\n");
+        assert_eq!(std::str::from_utf8(frame.wire()).unwrap(), "event: greet\ndata: hi\ndata: you\nid: abc-42\n\n");
         assert_eq!(frame.chunk(), chunked(frame.wire()));
         assert_eq!((frame.id(), frame.event(), &*frame.data()), ("abc-42", Some("greet"), "hi\nyou"));
     }
@@ -343,7 +338,7 @@ mod tests {
     #[test]
     fn an_own_id_is_kept() {
         let frame = frame(&Draft { retry: Some(1500), ..Draft::new("chat", "").with_id("mine") });
-        assert_eq!(frame.wire(), b"id: mine\nretry: 1500\ndata: \n\n");
+        assert_eq!(frame.wire(), b"retry: 1500\ndata: \nid: mine\n\n");
         assert_eq!((frame.id(), &*frame.data(), frame.key()), ("mine", "", "message"));
         assert_eq!(frame.chunk(), chunked(frame.wire()));
     }
