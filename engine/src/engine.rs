@@ -17,6 +17,9 @@ use crate::time::Timestamp;
 use crate::topic::Topic;
 use crate::wire::{Frame, NewFrame};
 
+#[cfg(all(test, loom))]
+mod tests_loom;
+
 /// How often [`Engine::handle_timeout`] wants to be called, in milliseconds.
 const SWEEP_MS: u64 = 1000;
 

@@ -50,3 +50,26 @@ impl<T> RwLock<T> {
         self.0.write().expect("loom locks are not poisoned")
     }
 }
+
+/// A waker for models: wakes the loom thread that waits.
+#[cfg(all(test, loom))]
+#[derive(Debug)]
+pub(crate) struct Bell(loom::sync::Notify);
+
+#[cfg(all(test, loom))]
+impl Bell {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(loom::sync::Notify::new()))
+    }
+
+    pub(crate) fn wait(&self) {
+        self.0.wait();
+    }
+}
+
+#[cfg(all(test, loom))]
+impl std::task::Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify();
+    }
+}

@@ -13,6 +13,8 @@
 //! waker. Wakers run after all locks are released.
 
 mod interests;
+#[cfg(all(test, loom))]
+mod tests_loom;
 mod watcher;
 
 pub(crate) use interests::Interests;

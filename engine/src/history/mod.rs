@@ -16,6 +16,9 @@
 
 mod log;
 mod ring;
+#[cfg(all(test, loom))]
+mod tests_loom;
+
 pub use log::TopicKey;
 pub(crate) use log::{Append, Log, StaleTopic};
 pub(crate) use ring::{Found, Ring};

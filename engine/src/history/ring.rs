@@ -150,6 +150,7 @@ impl Ring {
 mod slots {
     use super::{Mutex, Slot};
 
+    #[cfg(not(loom))]
     const FIRST: u64 = 8;
 
     #[cfg(not(loom))]
@@ -271,10 +272,9 @@ mod state {
             self.tail.load(Acquire)
         }
 
-        /// Relaxed: a reader comes here after it found a slot empty, and the slot's lock has ordered the two; or after
-        /// it saw a head, and then that Acquire has.
+        /// Acquire pairs with the Release of `set_lost_while_locked`: who sees a loss sees a tail behind it.
         pub(super) fn lost_through(&self) -> u64 {
-            self.lost_through.load(Relaxed)
+            self.lost_through.load(Acquire)
         }
 
         pub(super) fn set_tail_while_locked(&self, tail: u64) {
@@ -285,9 +285,10 @@ mod state {
             self.head.store(head, Release);
         }
 
-        /// Relaxed: published by the Release of the head and by the slot's lock, both of which follow.
+        /// Release: see `lost_through`. The Release of the head and the slot's lock, both of which follow, publish it to
+        /// who sees a head or finds a slot empty.
         pub(super) fn set_lost_while_locked(&self, seq: u64) {
-            self.lost_through.store(seq, Relaxed);
+            self.lost_through.store(seq, Release);
         }
     }
 }
