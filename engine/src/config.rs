@@ -163,7 +163,10 @@ impl Config {
             return Err(ConfigError { key: "history.events", reason: "is not 1 to 16777216" });
         }
         if self.limits.history_bytes < 2 * self.limits.event_bytes {
-            return Err(ConfigError { key: "limits.history_bytes", reason: "is less than two events of limits.event_bytes" });
+            return Err(ConfigError {
+                key: "limits.history_bytes",
+                reason: "is less than two events of limits.event_bytes",
+            });
         }
         Ok(())
     }

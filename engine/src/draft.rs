@@ -214,9 +214,14 @@ impl fmt::Display for InvalidField {
             }
             Reason::Character => write!(f, "{field} may only hold the characters A-Z a-z 0-9 . _ ~ -"),
             Reason::Reserved if self.field == Field::Event => {
-                write!(f, "{field} begins with {RESERVED_EVENT_PREFIX:?}, which is kept for the hub's own notices")
+                write!(
+                    f,
+                    "{field} begins with {RESERVED_EVENT_PREFIX:?}, which is kept for the hub's own notices"
+                )
             }
-            Reason::Reserved => write!(f, "{field} has the form of the hub's own ids, which it alone gives out"),
+            Reason::Reserved => {
+                write!(f, "{field} has the form of the hub's own ids, which it alone gives out")
+            }
             Reason::OutOfRange => write!(f, "{field} must be 0 to {MAX_RETRY_MS} milliseconds"),
         }
     }

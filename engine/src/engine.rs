@@ -158,16 +158,18 @@ impl Engine {
     ///
     /// # Errors
     /// [`BatchError`] names the first event that was refused; nothing has changed then.
-    pub fn publish_batch(&self, drafts: Vec<Draft<'_>>, now: Timestamp) -> Result<Vec<Published>, BatchError> {
+    pub fn publish_batch(
+        &self,
+        drafts: Vec<Draft<'_>>,
+        now: Timestamp,
+    ) -> Result<Vec<Published>, BatchError> {
         let core = &*self.0;
         let (now, count) = (core.at(now), drafts.len() as u64);
         let admitted = drafts
             .iter()
             .enumerate()
             .try_for_each(|(index, draft)| self.admit(draft).map_err(|error| BatchError { index, error }));
-        let result = admitted.and_then(|()| {
-            self.through_handlers(&core.chain(), drafts, now)
-        });
+        let result = admitted.and_then(|()| self.through_handlers(&core.chain(), drafts, now));
         if result.is_err() {
             core.counters.refused(count);
         }
@@ -328,7 +330,11 @@ impl Engine {
                 Ok(done) => {
                     core.counters.published_bytes(bytes);
                     topic.interests.notify();
-                    return Ok(Published { seq: done.first, events: 1, own_id: draft.id.as_deref().map(Box::from) });
+                    return Ok(Published {
+                        seq: done.first,
+                        events: 1,
+                        own_id: draft.id.as_deref().map(Box::from),
+                    });
                 }
                 Err(StaleTopic::Closed) => return Err(PublishError::TopicClosed),
                 Err(StaleTopic::Freed) => {

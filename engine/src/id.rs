@@ -63,7 +63,8 @@ impl Epoch {
     pub fn sequence_of(&self, id: &str) -> Option<u64> {
         let digits = id.strip_prefix(self.as_str())?.strip_prefix('-')?;
         // One spelling per position: no sign, no leading zero.
-        let canonical = digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+        let canonical =
+            digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
         if canonical { digits.parse().ok() } else { None }
     }
 

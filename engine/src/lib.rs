@@ -62,8 +62,8 @@ mod engine;
 pub use code::Code;
 pub use config::{Config, ConfigError, History, Limits, TopicConfig};
 pub use draft::{
-    Draft, Field, InvalidField, MAX_CLIENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_RETRY_MS, MAX_TOPIC_BYTES,
-    RESERVED_EVENT_PREFIX, Reason, check_client, check_event_type, check_topic,
+    Draft, Field, InvalidField, MAX_CLIENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_RETRY_MS,
+    MAX_TOPIC_BYTES, RESERVED_EVENT_PREFIX, Reason, check_client, check_event_type, check_topic,
 };
 pub use engine::{BatchError, Engine, PublishError, Published};
 pub use fanout::Watcher;
@@ -72,7 +72,8 @@ pub use history::TopicKey;
 pub use id::{Epoch, EventId, InvalidEpoch, MAX_ID_BYTES, is_valid_id};
 pub use stats::{Stats, TopicStats};
 pub use subscription::{
-    LagPolicy, Pulled, Start, SubscribeError, SubscribeOptions, Subscription, SubscriptionKey, UnknownLagPolicy,
+    LagPolicy, Pulled, Start, SubscribeError, SubscribeOptions, Subscription, SubscriptionKey,
+    UnknownLagPolicy,
 };
 pub use table::Key;
 pub use time::Timestamp;

@@ -73,9 +73,9 @@ impl Directory {
         let topics = self.topics.read();
         let room = self.limit.saturating_sub(topics.len());
         let mut missing = HashSet::with_hasher(self.hasher.clone());
-        names.into_iter().position(|name| {
-            !topics.contains_key(name) && missing.insert(name) && missing.len() > room
-        })
+        names
+            .into_iter()
+            .position(|name| !topics.contains_key(name) && missing.insert(name) && missing.len() > room)
     }
 
     /// Finds a topic or opens it.
@@ -93,13 +93,8 @@ impl Directory {
         let lost_through = self.lost_through.lock()[self.bucket(name)];
         let name: Arc<str> = name.into();
         let (key, ring) = log.lock().open(&name, lost_through, now);
-        let topic = Arc::new(Topic {
-            key,
-            name,
-            ring,
-            interests: Interests::new(key),
-            readers: AtomicUsize::new(0),
-        });
+        let topic =
+            Arc::new(Topic { key, name, ring, interests: Interests::new(key), readers: AtomicUsize::new(0) });
         topics.insert(Arc::clone(&topic.name), Arc::clone(&topic));
         Ok(topic)
     }

@@ -54,7 +54,8 @@ impl Subscribers {
 
     fn connect(&mut self, address: SocketAddr) -> Result<()> {
         let mut socket = std::net::TcpStream::connect(address).context("cannot connect")?;
-        let request = format!("GET /events/bench HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
+        let request =
+            format!("GET /events/bench HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
         socket.write_all(request.as_bytes())?;
         socket.set_nonblocking(true)?;
         let mut socket = TcpStream::from_std(socket);
@@ -71,7 +72,10 @@ impl Subscribers {
                 progress = Instant::now();
             } else if progress.elapsed() > PATIENCE {
                 let least = self.readers.iter().map(|reader| reader.delivered).min().unwrap_or_default();
-                bail!("nothing came for {PATIENCE:?}; {} deliveries so far, the least {least}", self.delivered);
+                bail!(
+                    "nothing came for {PATIENCE:?}; {} deliveries so far, the least {least}",
+                    self.delivered
+                );
             }
         }
         Ok(())

@@ -8,7 +8,8 @@ use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context, Result};
 
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n:\n\r\n";
+const HEAD: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n:\n\r\n";
 
 /// Serves until it is killed. Subscribers come first, then one publisher at a time.
 pub(crate) fn run() -> Result<()> {

@@ -47,7 +47,8 @@ impl Process {
         let stdout = child.stdout.take().context("no stdout")?;
         for line in BufReader::new(stdout).lines() {
             if let Some((_, address)) = line?.split_once("http://") {
-                let address = address.trim_end_matches('/').parse().context("the server prints its address")?;
+                let address =
+                    address.trim_end_matches('/').parse().context("the server prints its address")?;
                 return Ok(Self { child, address });
             }
         }
@@ -58,8 +59,10 @@ impl Process {
     pub(crate) fn cpu(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // Fields 14 and 15; the name in field 2 may hold spaces, so count from its closing parenthesis.
-        let fields: Vec<&str> = stat.rsplit_once(')').context("format of stat")?.1.split_ascii_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("format of stat");
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').context("format of stat")?.1.split_ascii_whitespace().collect();
+        let ticks =
+            |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("format of stat");
         Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
     }
 

@@ -13,8 +13,12 @@ pub(crate) fn print(
 ) {
     let (name, unit, figure): (&str, &str, fn(&Figures, usize) -> f64) = match scenario {
         Scenario::Burst { .. } => ("deliveries per second", "", |f, _| f.deliveries as f64 / f.seconds),
-        Scenario::Paced { .. } => ("CPU of the server per delivery", " us", |f, _| f.cpu * 1e6 / f.deliveries as f64),
-        Scenario::Idle => ("memory of the server per subscriber", " B", |f, subscribers| f.memory / subscribers as f64),
+        Scenario::Paced { .. } => {
+            ("CPU of the server per delivery", " us", |f, _| f.cpu * 1e6 / f.deliveries as f64)
+        }
+        Scenario::Idle => {
+            ("memory of the server per subscriber", " B", |f, subscribers| f.memory / subscribers as f64)
+        }
     };
     println!("{scenario:?}, {subscribers} subscribers, {size} B\n");
     println!("| server | {name} (median) | least | most | ratio to {:?} |", servers[0]);

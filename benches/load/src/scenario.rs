@@ -36,7 +36,13 @@ pub(crate) struct Figures {
 
 impl Scenario {
     /// Runs against a freshly started server.
-    pub(crate) fn run(&self, server: Server, subscribers: usize, size: usize, bin: Option<&Path>) -> Result<Figures> {
+    pub(crate) fn run(
+        &self,
+        server: Server,
+        subscribers: usize,
+        size: usize,
+        bin: Option<&Path>,
+    ) -> Result<Figures> {
         let process = Process::start(server, bin)?;
         let mut publisher = Publisher::connect(process.address)?;
         // The floor serves one connection at a time: its publisher comes after its subscribers.

@@ -16,7 +16,9 @@ use tokio_stream::wrappers::BroadcastStream;
 /// As many events as Fanfare keeps by default.
 const CAPACITY: usize = 1024;
 
-async fn events(State(channel): State<broadcast::Sender<String>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn events(
+    State(channel): State<broadcast::Sender<String>>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     // A reader that lags loses events here; the bench counts and reports that.
     let stream = BroadcastStream::new(channel.subscribe())
         .filter_map(async |item| item.ok())

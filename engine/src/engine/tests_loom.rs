@@ -81,7 +81,8 @@ fn loom_the_seam_of_subscribing() {
                 put(&engine, "c");
             })
         };
-        let reader = subscribe(&engine, Start::After(engine.id_of(0).to_string().into()), LagPolicy::Disconnect);
+        let reader =
+            subscribe(&engine, Start::After(engine.id_of(0).to_string().into()), LagPolicy::Disconnect);
         let frames = read_until(&reader, |frames, _| frames.len() >= 3);
         assert_eq!(seqs(&frames), [1, 2, 3]);
         publisher.join().expect("no panic");

@@ -116,7 +116,10 @@ impl Chain {
                     Verdict::Drop => {}
                     Verdict::Emit(made) => next.extend(made.into_iter().map(|event| (index, event))),
                     Verdict::Refuse(reason) => {
-                        return Err((index, HandlerError::Refused { handler: spec.name.to_string(), reason }));
+                        return Err((
+                            index,
+                            HandlerError::Refused { handler: spec.name.to_string(), reason },
+                        ));
                     }
                 }
             }

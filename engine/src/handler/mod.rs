@@ -12,8 +12,8 @@ mod chain;
 use std::borrow::Cow;
 use std::fmt;
 
-pub(crate) use chain::{Chain, Held};
 pub use chain::HandlerError;
+pub(crate) use chain::{Chain, Held};
 
 use crate::draft::Draft;
 use crate::time::Timestamp;

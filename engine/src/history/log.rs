@@ -144,7 +144,12 @@ impl Log {
 
     /// Evicts what is too old from up to 64 topics behind slot `from`; also tells which of them are idle.
     /// Returns the slot to go on from, or `None` when all have been seen.
-    pub(crate) fn sweep(&self, from: usize, now: Timestamp, idle: &mut Vec<(TopicKey, Arc<str>)>) -> Option<usize> {
+    pub(crate) fn sweep(
+        &self,
+        from: usize,
+        now: Timestamp,
+        idle: &mut Vec<(TopicKey, Arc<str>)>,
+    ) -> Option<usize> {
         let mut done = Committed::default();
         let mut inner = self.inner.lock();
         let mut from = from;
@@ -172,7 +177,12 @@ impl Committed {
 
 impl Inner {
     /// Opens a topic whose events up to `lost_through` count as evicted.
-    pub(crate) fn open(&mut self, name: &Arc<str>, lost_through: u64, now: Timestamp) -> (TopicKey, Arc<Ring>) {
+    pub(crate) fn open(
+        &mut self,
+        name: &Arc<str>,
+        lost_through: u64,
+        now: Timestamp,
+    ) -> (TopicKey, Arc<Ring>) {
         let ring = Arc::new(Ring::new(self.config.history.events, lost_through));
         let entry = TopicEntry {
             name: Arc::clone(name),
@@ -273,9 +283,10 @@ impl Inner {
     pub(crate) fn kept_after(&self, topic: TopicKey, seq: u64) -> (Option<Frame>, u64) {
         match self.topics.get(topic).and_then(|topic| topic.conflation.as_ref()) {
             None => (None, 0),
-            Some(conflation) => {
-                (conflation.kept.range(seq + 1..).next().map(|(_, frame)| frame.clone()), conflation.lost_through)
-            }
+            Some(conflation) => (
+                conflation.kept.range(seq + 1..).next().map(|(_, frame)| frame.clone()),
+                conflation.lost_through,
+            ),
         }
     }
 

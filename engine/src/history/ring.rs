@@ -41,7 +41,10 @@ pub(crate) enum Found {
 impl Ring {
     /// A ring that can hold `capacity` events; events up to `lost_through` count as evicted.
     pub(crate) fn new(capacity: u32, lost_through: u64) -> Self {
-        Self { slots: Slots::new(u64::from(capacity.max(1)).next_power_of_two()), state: state::State::new(lost_through) }
+        Self {
+            slots: Slots::new(u64::from(capacity.max(1)).next_power_of_two()),
+            state: state::State::new(lost_through),
+        }
     }
 
     /// Position of the newest evicted event; 0 if none was.

@@ -71,7 +71,10 @@ struct Overtaken;
 
 impl Filter {
     pub(super) fn new(events: &[Cow<'_, str>], client: Option<&str>) -> Self {
-        Self { events: events.iter().map(|event| Box::from(&**event)).collect(), client: client.map(Box::from) }
+        Self {
+            events: events.iter().map(|event| Box::from(&**event)).collect(),
+            client: client.map(Box::from),
+        }
     }
 
     pub(super) fn passes(&self, frame: &Frame) -> bool {
@@ -79,7 +82,8 @@ impl Filter {
             let event = frame.event().unwrap_or("message");
             self.events.iter().any(|wanted| **wanted == *event)
         };
-        wanted && (self.client.is_none() || frame.except().is_none() || frame.except() != self.client.as_deref())
+        wanted
+            && (self.client.is_none() || frame.except().is_none() || frame.except() != self.client.as_deref())
     }
 }
 
@@ -147,7 +151,13 @@ impl Entry {
 }
 
 impl State {
-    pub(super) fn new(cursor: u64, entries: Vec<Entry>, filter: Filter, gap: Option<&str>, arrival: Arrival) -> Self {
+    pub(super) fn new(
+        cursor: u64,
+        entries: Vec<Entry>,
+        filter: Filter,
+        gap: Option<&str>,
+        arrival: Arrival,
+    ) -> Self {
         Self { cursor, entries, filter, gap: gap.map(Box::from), arrival, lapped: false }
     }
 

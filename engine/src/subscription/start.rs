@@ -214,7 +214,8 @@ fn before_last(n: u64, topics: &[Arc<Topic>], filter: &Filter, newest: u64) -> u
         return newest;
     }
     let n = usize::try_from(n).unwrap_or(usize::MAX);
-    let mut last: Vec<u64> = topics.iter().flat_map(|topic| last_of(n, &topic.ring, filter, newest)).collect();
+    let mut last: Vec<u64> =
+        topics.iter().flat_map(|topic| last_of(n, &topic.ring, filter, newest)).collect();
     last.sort_unstable_by(|a, b| b.cmp(a));
     last.truncate(n);
     last.last().map_or(newest, |seq| seq - 1)

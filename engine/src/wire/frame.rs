@@ -65,8 +65,7 @@ pub(crate) struct NewFrame(Arc<Inner>);
 impl NewFrame {
     /// Renders everything that does not depend on the position.
     pub(crate) fn render(topic: Arc<str>, draft: &Draft<'_>, at: Timestamp) -> Self {
-        let fields =
-            draft.event.as_ref().map_or(0, |event| event.len() + 8) + draft.retry.map_or(0, |_| 28);
+        let fields = draft.event.as_ref().map_or(0, |event| event.len() + 8) + draft.retry.map_or(0, |_| 28);
         let id_line = draft.id.as_ref().map_or(ID_LINE, |id| id.len() + 5);
         let mut buf =
             Vec::with_capacity(CHUNK_HEAD + fields + encode::data_bytes(&draft.data) + id_line + END.len());
@@ -186,7 +185,8 @@ impl Frame {
         }
         json.push('}');
         let draft = Draft::new("", json).with_event("fanfare.gap");
-        let mut frame = NewFrame::render(gap.topic.clone(), &draft, Timestamp::default()).seal(gap.epoch, gap.before);
+        let mut frame =
+            NewFrame::render(gap.topic.clone(), &draft, Timestamp::default()).seal(gap.epoch, gap.before);
         if let Some(inner) = Arc::get_mut(&mut frame.0) {
             inner.gap = true;
         }
@@ -298,7 +298,11 @@ impl fmt::Debug for WeakFrame {
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame").field("seq", &self.seq()).field("topic", &self.topic()).field("id", &self.id()).finish()
+        f.debug_struct("Frame")
+            .field("seq", &self.seq())
+            .field("topic", &self.topic())
+            .field("id", &self.id())
+            .finish()
     }
 }
 
@@ -330,7 +334,10 @@ mod tests {
     #[test]
     fn a_frame_is_one_block_and_one_chunk() {
         let frame = frame(&Draft::new("chat", "hi\nyou").with_event("greet"));
-        assert_eq!(std::str::from_utf8(frame.wire()).unwrap(), "event: greet\ndata: hi\ndata: you\nid: abc-42\n\n");
+        assert_eq!(
+            std::str::from_utf8(frame.wire()).unwrap(),
+            "event: greet\ndata: hi\ndata: you\nid: abc-42\n\n"
+        );
         assert_eq!(frame.chunk(), chunked(frame.wire()));
         assert_eq!((frame.id(), frame.event(), &*frame.data()), ("abc-42", Some("greet"), "hi\nyou"));
     }
