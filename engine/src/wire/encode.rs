@@ -5,7 +5,7 @@ use memchr::{memchr, memchr2};
 /// The heartbeat: one comment line and no blank line. A blank line would make some clients report an empty event.
 pub const HEARTBEAT: &[u8] = b":\n";
 
-/// Appends `name: value` and LF. The value must be free of CR and LF: see [`lines`] for text that is not.
+/// Appends `name: value` and LF. The value must be free of CR and LF: see [`data`](fn@data) for text that is not.
 pub fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     debug_assert!(memchr2(b'\r', b'\n', value.as_bytes()).is_none());
     out.extend_from_slice(name.as_bytes());
