@@ -92,7 +92,9 @@ function query(parameters) {
 
 /** Starts `fanfare serve`; `listen` defaults to a free port, `args` are added. */
 export async function startHub({ listen = '127.0.0.1:0', args = [] } = {}) {
-  const child = spawn(binary(), ['serve', '--listen', listen, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  // FANFARE_* is the hub's configuration, and it refuses what it does not know.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FANFARE_')));
+  const child = spawn(binary(), ['serve', '--listen', listen, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const log = [];
   child.stderr.setEncoding('utf8').on('data', (text) => log.push(text));
   const url = await new Promise((resolve, reject) => {

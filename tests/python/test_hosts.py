@@ -94,7 +94,10 @@ def test_authority(host, hub):
     start = [(":method", "GET"), (":scheme", "http"), (":path", "/stats")]
     expected = 200 if host in SERVED else 421
     assert authority_status(hub, [*start, (":authority", host)]) == expected
-    assert authority_status(hub, [*start, (":authority", "localhost"), ("host", host)]) in ((200,) if host == "localhost" else (None, 400, 421))
+    # A Host besides has to name the same place.
+    same = host.lower().removesuffix(".") == "localhost"
+    both = authority_status(hub, [*start, (":authority", "localhost"), ("host", host)])
+    assert both == 200 if same else both in (None, 400, 421)
 
 
 def test_origin_is_checked_on_a_hub_that_lists_none(hub):

@@ -10,7 +10,7 @@ import pytest
 from httpx_sse import connect_sse
 
 from support.clients import CUT, Reading
-from support.hub import binary
+from support.hub import binary, environment
 from support.sse import Stream, connect, request_bytes
 from support.wait import wait_until
 
@@ -141,7 +141,8 @@ def test_a_second_signal_ends_at_once(number, status, start_hub):
 def test_a_taken_port_is_named(start_hub):
     hub = start_hub()
     address = "%s:%d" % hub.address
-    second = subprocess.run([binary(), "serve", "--listen", address], capture_output=True, text=True, timeout=60)
+    command = [binary(), "serve", "--listen", address]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
     assert second.returncode == 1
     assert address in second.stderr
     assert hub.stats()["connections"]["open"] == 1, "the first goes on"

@@ -17,8 +17,8 @@ EVENT = 16 * KIB
 BATCH = 16
 
 
-def fill(number):
-    return f"{number} ".ljust(EVENT, ".")
+def fill(number, size=EVENT):
+    return f"{number} ".ljust(size, ".")
 
 
 def number_of(event):
@@ -58,10 +58,11 @@ class Live:
             stream.close()
 
 
-def publish_in_step(hub, live, total, **members):
-    """Publishes in batches, each read by everybody live before the next: they cannot fall behind by themselves."""
-    for start in range(0, total, BATCH):
-        events = [{"data": fill(n), "key": f"k{n % 8}", **members} for n in range(start, min(start + BATCH, total))]
+def publish_in_step(hub, live, total, size=EVENT):
+    """Publishes in batches of 256 KiB, each read by everybody live before the next: they cannot fall behind by themselves."""
+    batch = BATCH * EVENT // size
+    for start in range(0, total, batch):
+        events = [{"data": fill(n, size), "key": f"k{n % 8}"} for n in range(start, min(start + batch, total))]
         hub.publish_all("t", events)
         live.read_through(start + len(events) - 1)
 
@@ -94,8 +95,9 @@ def test_each_policy(start_hub):
     stuck = {lag: Stream(hub.address, f"/events/t?lag={lag}", receive_buffer=4 * KIB) for lag in policies}
     live = Live(hub.address, "/events/t", 5)
     # More than the kernel holds for a socket that nobody reads, and the history besides.
-    total = 20 * MIB // EVENT
-    publish_in_step(hub, live, total)
+    size = 2 * KIB
+    total = 20 * MIB // size
+    publish_in_step(hub, live, total, size)
     live.close()
     oldest = hub.stats()["topics"]["list"][0]["oldest"]
     retained = int(oldest.split("-")[1]) - 1
@@ -135,6 +137,38 @@ def test_each_policy(start_hub):
     assert last == {key: max(n for n in range(total) if n % 8 == key) for key in range(8)}
     for stream in stuck.values():
         stream.close()
+
+
+def test_a_reader_stuck_within_a_large_event_may_be_cut_there(start_hub):
+    """The rest of a large event is not kept for a stuck reader. It gets no part of it, and resumes before it."""
+    hub = start_hub({"history.bytes": "1MiB", "timeouts.write": "1h"})
+    stuck = Stream(hub.address, "/events/t?lag=skip", receive_buffer=4 * KIB)
+    live = Live(hub.address, "/events/t", 1)
+    total, size = 64, 512 * KIB
+    for start in range(total):
+        hub.publish("t", fill(start, size))
+        live.read_through(start)
+    live.close()
+    events = []
+    try:
+        while len(events) < total:
+            events += stuck.take(1)
+            if not events[-1].is_gap and number_of(events[-1]) == total - 1:
+                break
+    except ConnectionError:
+        assert events, "the kernel holds more than one event"
+        with Stream(hub.address, "/events/t", {"Last-Event-ID": events[-1].id}) as again:
+            while events[-1].is_gap or number_of(events[-1]) < total - 1:
+                events += again.take(1)
+    stuck.close()
+    numbers = [number_of(event) for event in events if not event.is_gap]
+    assert numbers == sorted(set(numbers)) and numbers[-1] == total - 1
+    assert all(len(event.data) == size for event in events if not event.is_gap)
+    # Where a number is missing, and only there, a notice stands.
+    for before, after in zip(events, events[1:]):
+        if not before.is_gap and not after.is_gap:
+            assert number_of(after) == number_of(before) + 1
+    assert any(event.is_gap for event in events)
 
 
 def test_a_reader_that_accepts_nothing_is_closed(start_hub):

@@ -26,6 +26,11 @@ def binary():
     return path
 
 
+def environment():
+    """Ours without FANFARE_*: that is the hub's configuration, and it refuses what it does not know."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FANFARE_")}
+
+
 class Hub:
     """A running `fanfare serve`. `settings` are configuration keys, `flags` go to the command line as they are."""
 
@@ -37,10 +42,9 @@ class Hub:
         for key, value in {**BRISK, **(settings or {})}.items():
             command += ["--set", f"{key}={value}"]
         self._log = tempfile.TemporaryFile("w+")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FANFARE_")}
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))) if nofile else None
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.DEVNULL, text=True, env=environment, preexec_fn=limit
+            command, stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.DEVNULL, text=True, env=environment(), preexec_fn=limit
         )
         self._sessions = threading.local()
         self.address, self.tls_address = None, None

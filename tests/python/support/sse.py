@@ -1,6 +1,7 @@
 """Streams read from a bare socket: every byte accounted for, no library between the test and the hub."""
 
 import socket
+import zlib
 from collections import deque
 from dataclasses import dataclass
 
@@ -143,7 +144,7 @@ class Stream:
         self.parser = Parser()
         self.body = b""
         self.ended = False
-        self._dechunker = None
+        self._dechunker = self._inflate = None
         self._queue = deque()
         try:
             self.sock.sendall(request_bytes("GET", target, {"Accept": "text/event-stream", **(headers or {})}))
@@ -160,6 +161,8 @@ class Stream:
         self.status, self.headers = parse_head(head)
         if self.headers.get("transfer-encoding") == "chunked":
             self._dechunker = Dechunker()
+            if self.headers.get("content-encoding") == "gzip":
+                self._inflate = zlib.decompressobj(31).decompress
             self._take(rest)
         else:
             self.ended = self.status == 204
@@ -177,6 +180,8 @@ class Stream:
         if self._dechunker.finished and raw:
             raise AssertionError(f"bytes behind the last chunk: {raw[:64]!r}")
         body = self._dechunker.feed(raw)
+        if self._inflate:
+            body = self._inflate(body)
         self.body += body
         self._queue += self.parser.feed(body)
         self.ended = self._dechunker.finished
