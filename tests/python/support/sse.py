@@ -203,6 +203,12 @@ class Stream:
             self.receive()
         return self._queue.popleft()
 
+    def take_ready(self):
+        """The events that have been received and not been taken."""
+        events = list(self._queue)
+        self._queue.clear()
+        return events
+
     def take(self, count):
         """The next `count` events."""
         return [next(self) for _ in range(count)]
