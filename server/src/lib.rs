@@ -2,15 +2,22 @@
 //!
 //! # The life of a request
 //!
-//! A listener accepts ([`accept`]) within the connection limits ([`shared`]). One deadline covers everything from there to the first complete
-//! request: TLS handshake, the guess at the protocol version, the HTTP/2 preface, the header ([`connection`]). hyper parses; [`route`] checks
-//! the host, decides by method and path, and answers every refusal as JSON with a stable code ([`reply`]).
+//! A listener accepts (`accept`) within the connection limits (`shared`). One deadline covers everything from there to the
+//! first complete request: TLS handshake, the guess at the protocol version, the HTTP/2 preface, the header (`connection`,
+//! `watch`). hyper parses; `route` checks the host, decides by method and path, and answers every refusal as JSON with a
+//! stable code (`reply`).
 //!
-//! A publish ([`publish`], [`ndjson`]) becomes a draft and goes to the engine; nothing of it happens before all of it has been checked.
+//! A publish (`publish`, `ndjson`) becomes a draft and goes to the engine; nothing of it happens before all of it has been
+//! checked.
 //!
-//! A subscription ([`subscribe`]) takes one of two ways. A plain HTTP/1 socket leaves hyper and joins a lane ([`handoff`], [`lane`]): one thread
-//! that writes the same bytes to thousands of sockets. TLS and HTTP/2 streams stay with hyper as a body that pulls batches from its own cursor
-//! ([`body`]). Both say the same bytes.
+//! A subscription (`subscribe`) takes one of two ways. A plain HTTP/1 socket leaves hyper and joins a lane (`handoff`,
+//! `lane`): one thread that writes the same bytes to thousands of sockets. TLS and HTTP/2 streams stay with hyper as a body
+//! that pulls batches from its own cursor (`body`). Both say the same bytes (`stream`).
+//!
+//! # Stopping
+//!
+//! [`Server::stop`] closes the listeners and idle connections at once, lets requests in service finish, ends open streams
+//! spread over a part of the time it is given, each between two events, and cuts what is left at its end. It never waits longer.
 //!
 //! # Layers
 //!
@@ -30,3 +37,44 @@ mod handoff;
 mod stream;
 
 mod lane;
+
+mod watch;
+
+mod body;
+
+mod reply;
+
+mod query;
+
+mod host;
+
+mod cors;
+
+mod io;
+
+mod limit;
+
+mod ndjson;
+
+mod pages;
+
+mod app;
+
+mod publish;
+
+mod stats;
+
+mod metrics;
+
+mod subscribe;
+
+mod route;
+
+mod tls;
+
+mod connection;
+
+mod accept;
+
+mod server;
+pub use server::{Server, StartError, StopReport};

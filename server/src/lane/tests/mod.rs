@@ -5,6 +5,7 @@ mod delivery;
 mod life;
 mod limits;
 mod slow;
+mod storm;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(super) struct Rig {
 }
 
 /// How a test's stream differs from a plain live stream of `chat`.
+#[derive(Clone)]
 pub(super) struct Ask<'a> {
     pub(super) topics: &'a [&'a str],
     pub(super) events: &'a [&'a str],

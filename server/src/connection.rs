@@ -1,0 +1,374 @@
+//! One connection from accept to close: handshake, version, requests, and the socket's way out of hyper.
+//!
+//! hyper has time limits for parts of this, and none for others: its version sniffing waits for ever, and without a timer nothing is limited at
+//! all. So every connection runs under its own [`Watch`], whose first deadline starts at the accept and covers everything up to the first complete
+//! header.
+//!
+//! A stream on plain HTTP/1 is handed over while its service future is still pending: the service puts what it has prepared into a
+//! [`Slot`] and never resolves; this task sees the slot, takes hyper apart and gives the socket to a lane. hyper has nothing of its own in flight then:
+//! the request has been read, nothing of an answer has been written, and an answer to an earlier pipelined request has been flushed,
+//! which is waited for.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use crate::app::App;
+use crate::body::{Body, PROGRESS, Progress};
+use crate::handoff::LaneStream;
+use crate::io::Peer;
+use crate::route::{Origin, answer};
+use crate::shared::{ConnectionPermit, Full};
+use crate::subscribe::{Answer, Leaving};
+use crate::watch::Watch;
+
+/// What an HTTP/2 client sends first (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a peer may take to close after our last answer, and an idle HTTP/2 peer after it has been told.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The smallest buffer hyper accepts, and one that takes large bodies in fair pieces.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// How a connection came in.
+pub(crate) enum Admission {
+    /// Counted; it is served.
+    Counted(ConnectionPermit),
+    /// Over a limit, in the small reserve for saying so: one request is read, answered with a refusal, and that is all.
+    Refused { full: Full, _place: OwnedSemaphorePermit },
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, from: SocketAddr, admission: Admission, tls: Option<TlsAcceptor>) {
+    let limits = app.limits();
+    let first = Instant::now() + limits.request;
+    let watch = Watch::new(limits, first);
+    let connection = Connection { app, from, watch };
+    match tls {
+        None => connection.serve_plain(socket, admission, first).await,
+        Some(acceptor) => {
+            let Ok(Ok(stream)) = timeout_at(first, acceptor.accept(socket)).await else { return };
+            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let full = admission.full();
+            if h2 {
+                connection.serve_h2(stream, Bytes::new(), full).await;
+            } else {
+                connection.serve_h1(stream, Bytes::new(), full, false).await;
+            }
+            drop(admission);
+        }
+    }
+}
+
+impl Admission {
+    fn full(&self) -> Option<Full> {
+        match self {
+            Admission::Counted(_) => None,
+            Admission::Refused { full, .. } => Some(*full),
+        }
+    }
+}
+
+struct Connection {
+    app: Arc<App>,
+    from: SocketAddr,
+    watch: Arc<Watch>,
+}
+
+/// Where a service leaves what its connection is to hand over.
+type Slot = Arc<Mutex<Option<Box<Leaving>>>>;
+
+/// How serving HTTP/1 ended.
+enum Outcome {
+    /// hyper is done.
+    Done,
+    /// A deadline has passed, or the server stops.
+    Late,
+    /// The socket goes to a lane.
+    Leave(Box<Leaving>),
+}
+
+impl Connection {
+    async fn serve_plain(self, mut socket: TcpStream, admission: Admission, first: Instant) {
+        let Ok(Ok((h2, ahead))) = timeout_at(first, sniff(&mut socket)).await else { return };
+        let full = admission.full();
+        if h2 {
+            self.serve_h2(socket, ahead, full).await;
+            return drop(admission);
+        }
+        if let Some((peer, read_ahead, leaving)) = self.serve_h1(socket, ahead, full, true).await {
+            let permit = match admission {
+                Admission::Counted(permit) => Some(permit),
+                Admission::Refused { .. } => None,
+            };
+            // A socket that cannot be taken out of the runtime is closed; its client comes back.
+            let _ = hand_over(peer, read_ahead, *leaving, permit);
+        }
+    }
+
+    /// Serves HTTP/1. Gives the socket back if it leaves for a lane.
+    async fn serve_h1<T>(&self, stream: T, ahead: Bytes, full: Option<Full>, may_leave: bool) -> Option<(Peer<T>, Bytes, Box<Leaving>)>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let slot: Slot = Slot::default();
+        let service = service_fn(|request: Request<Incoming>| {
+            let active = self.watch.enter();
+            let origin = self.origin(full, may_leave);
+            let (app, slot) = (Arc::clone(&self.app), Arc::clone(&slot));
+            // hyper takes a connection apart only where it may move the service's future.
+            Box::pin(async move {
+                match answer(&app, &origin, request).await {
+                    Answer::Reply(mut reply) => {
+                        reply.body_mut().hold(active);
+                        Ok::<Response<Body>, std::convert::Infallible>(reply)
+                    }
+                    Answer::Leave(leaving) => {
+                        *slot.lock() = Some(leaving);
+                        std::future::pending().await
+                    }
+                }
+            })
+        });
+        let header_bytes = self.app.config.max_header_bytes;
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // The watch is stricter; this is the net below it.
+            .header_read_timeout(self.app.config.idle_timeout.max(self.app.config.request_timeout) + LINGER)
+            .half_close(true)
+            .writev(false)
+            .max_header_size(header_bytes)
+            .max_buf_size(READ_BUFFER.max(header_bytes))
+            .serve_connection(TokioIo::new(Peer::new(stream, ahead, Arc::clone(&self.watch))), service);
+        let mut late = Deadline::new(&self.watch);
+        let mut stopping = pin!(self.app.shared.stopping());
+        let mut stops = false;
+        let outcome = poll_fn(|cx| {
+            if !stops && stopping.as_mut().poll(cx).is_ready() {
+                stops = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            if connection.poll_without_shutdown(cx).is_ready() {
+                return Poll::Ready(Outcome::Done);
+            }
+            if !self.watch.is_blocked() {
+                if let Some(leaving) = slot.lock().take() {
+                    return Poll::Ready(Outcome::Leave(leaving));
+                }
+            }
+            if stops && self.watch.is_quiet() {
+                return Poll::Ready(Outcome::Late);
+            }
+            late.poll(cx).map(|()| Outcome::Late)
+        })
+        .await;
+        let done = match outcome {
+            Outcome::Late => {
+                if self.watch.is_blocked() {
+                    self.app.shared.counters.stalled.add(1);
+                }
+                return None;
+            }
+            outcome => outcome,
+        };
+        let parts = connection.into_parts();
+        let (peer, unread) = (parts.io.into_inner(), parts.read_buf);
+        match done {
+            Outcome::Leave(leaving) => Some((peer, unread, leaving)),
+            _ => {
+                linger(peer, self.app.config.max_body_bytes).await;
+                None
+            }
+        }
+    }
+
+    /// Serves HTTP/2 until the peer or the server ends it, or nothing has been open for `timeouts.idle`.
+    async fn serve_h2<T>(&self, stream: T, ahead: Bytes, full: Option<Full>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(|request: Request<Incoming>| {
+            let active = self.watch.enter();
+            let origin = self.origin(full, false);
+            let app = Arc::clone(&self.app);
+            async move {
+                let mut reply = match answer(&app, &origin, request).await {
+                    Answer::Reply(reply) => reply,
+                    // Not offered to a connection that cannot leave.
+                    Answer::Leave(_) => crate::reply::empty(http::StatusCode::INTERNAL_SERVER_ERROR),
+                };
+                reply.body_mut().hold(active);
+                Ok::<Response<Body>, std::convert::Infallible>(reply)
+            }
+        });
+        let config = &self.app.config;
+        let mut connection = http2::Builder::new(StreamTasks { app: Arc::clone(&self.app) })
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(config.max_h2_streams)
+            .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(config.h2_send_buffer)
+            .initial_stream_window_size(64 * 1024 - 1)
+            .initial_connection_window_size(1024 * 1024)
+            .max_frame_size(16 * 1024)
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(256)
+            // Finds dead peers; a peer that answers pings is never cut for having only a quiet stream.
+            .keep_alive_interval(config.write_timeout.max(Duration::from_secs(1)))
+            .keep_alive_timeout(config.write_timeout.max(Duration::from_secs(1)))
+            .serve_connection(TokioIo::new(Peer::new(stream, ahead, Arc::clone(&self.watch))), service);
+        let mut late = Deadline::new(&self.watch);
+        let mut stopping = pin!(self.app.shared.stopping());
+        let (mut stops, mut told) = (false, false);
+        poll_fn(|cx| {
+            self.watch.set_multiplexed(cx.waker());
+            if !stops && stopping.as_mut().poll(cx).is_ready() {
+                stops = true;
+                told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            loop {
+                if Pin::new(&mut connection).poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                if late.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if told || self.watch.is_blocked() || !self.watch.has_served() {
+                    return Poll::Ready(());
+                }
+                // An idle peer is told first, so that it does not send a request into a closing connection.
+                told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                self.watch.extend(LINGER);
+            }
+        })
+        .await;
+        if self.watch.is_blocked() {
+            self.app.shared.counters.stalled.add(1);
+        }
+    }
+
+    fn origin(&self, full: Option<Full>, may_leave: bool) -> Origin {
+        Origin {
+            address: self.from.ip(),
+            may_leave: may_leave && full.is_none(),
+            full,
+            content_length: self.watch.head().content_length,
+        }
+    }
+}
+
+/// Reads until the version is known: the first byte tells it for nearly every client. True for HTTP/2; the bytes read go on to hyper.
+async fn sniff(socket: &mut TcpStream) -> io::Result<(bool, Bytes)> {
+    let mut ahead = BytesMut::with_capacity(PREFACE.len());
+    while ahead.len() < PREFACE.len() && PREFACE.starts_with(&ahead) {
+        let mut rest = [0u8; PREFACE.len()];
+        let want = PREFACE.len() - ahead.len();
+        let n = socket.read(&mut rest[..want]).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        ahead.extend_from_slice(&rest[..n]);
+    }
+    Ok((ahead.starts_with(PREFACE), ahead.freeze()))
+}
+
+/// Gives the socket to its lane.
+fn hand_over(peer: Peer<TcpStream>, unread: Bytes, leaving: Leaving, permit: Option<ConnectionPermit>) -> io::Result<()> {
+    let Leaving { lane, head, framing, subscription, group, client, open, max_age } = leaving;
+    let (socket, ahead) = peer.into_inner();
+    let socket = socket.into_std()?;
+    let read_ahead = [&ahead[..], &unread[..]].concat();
+    lane.adopt(LaneStream { socket, head, read_ahead, framing, subscription, group, client, permit, open, max_age });
+    Ok(())
+}
+
+/// Says that nothing more comes, then reads and forgets what the peer still sends: closing with unread bytes would make the kernel send
+/// a reset, which can overtake our answer (RFC 9112, 9.6).
+async fn linger<T: AsyncRead + AsyncWrite + Unpin>(mut peer: Peer<T>, max_bytes: u64) {
+    let drain = async {
+        if peer.shutdown().await.is_err() {
+            return;
+        }
+        let mut sink = [0u8; 4096];
+        let mut left = max_bytes.max(1 << 20);
+        while let Ok(n) = peer.read(&mut sink).await {
+            left = left.saturating_sub(n as u64);
+            if n == 0 || left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = timeout(LINGER, drain).await;
+}
+
+/// Becomes ready when the watch's deadline has passed, wherever it moves in the meantime.
+struct Deadline<'a> {
+    watch: &'a Watch,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a> Deadline<'a> {
+    fn new(watch: &'a Watch) -> Deadline<'a> {
+        Deadline { watch, timer: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(deadline) = self.watch.deadline() else { return Poll::Pending };
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            // A timer that is set too early only looks again: most deadlines move before they come.
+            if timer.deadline() > deadline || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Runs each HTTP/2 stream in a task of its own, and ends it when its peer takes nothing for `timeouts.write`.
+#[derive(Clone)]
+struct StreamTasks {
+    app: Arc<App>,
+}
+
+impl<F> Executor<F> for StreamTasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move {
+            let progress = Arc::new(Progress::default());
+            let stream = PROGRESS.scope(Arc::clone(&progress), stream);
+            tokio::select! {
+                () = stream => {}
+                () = progress.stalled(app.config.write_timeout) => app.shared.counters.stalled.add(1),
+            }
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! One snapshot of everything that is counted, as JSON for the console and as Prometheus text.
+
+use fanfare_engine::{Stats, TopicStats};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::lane::LaneStats;
+use crate::shared::Protocol;
+
+/// Topics listed by `/stats`: the most recently active ones.
+const LISTED_TOPICS: usize = 200;
+
+/// The numbers of one moment.
+pub(crate) struct Snapshot {
+    pub(crate) engine: Stats,
+    pub(crate) uptime_ms: u64,
+    pub(crate) connections: u64,
+    pub(crate) connections_limit: u64,
+    pub(crate) refused: u64,
+    pub(crate) streams_h1: u64,
+    pub(crate) streams_h2: u64,
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    pub(crate) gaps: u64,
+    pub(crate) lapped: u64,
+    pub(crate) stalled: u64,
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+    pub(crate) history_limit: u64,
+    pub(crate) topics_limit: u32,
+    pub(crate) lanes: Vec<LaneStats>,
+}
+
+impl Snapshot {
+    pub(crate) fn take(app: &App) -> Snapshot {
+        let counters = &app.shared.counters;
+        let limits = &app.engine.config().limits;
+        Snapshot {
+            engine: app.engine.stats(),
+            uptime_ms: app.now().0,
+            connections: app.shared.connections.open(),
+            connections_limit: app.shared.connections.limit(),
+            refused: counters.refused.get(),
+            streams_h1: counters.open(Protocol::Http1).get(),
+            streams_h2: counters.open(Protocol::Http2).get(),
+            frames: counters.frames.get(),
+            bytes: counters.bytes.get(),
+            gaps: counters.gaps.get(),
+            lapped: counters.lapped.get(),
+            stalled: counters.stalled.get(),
+            requests: counters.requests.get(),
+            errors: counters.errors.get(),
+            history_limit: limits.history_bytes,
+            topics_limit: limits.topics,
+            lanes: app.lanes.stats(),
+        }
+    }
+}
+
+/// `GET /stats`
+pub(crate) fn to_json(app: &App) -> String {
+    let now = Snapshot::take(app);
+    let topics: Vec<Value> = app.engine.topic_stats(LISTED_TOPICS).iter().map(topic).collect();
+    let lane = |lane: &LaneStats| json!({"sockets": lane.sockets, "batches": lane.batches, "writes": lane.writes, "partial": lane.partial});
+    let stats = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "epoch": app.engine.config().epoch.as_str(),
+        "uptime_ms": now.uptime_ms,
+        "connections": {"open": now.connections, "limit": now.connections_limit, "refused": now.refused},
+        "streams": {"open": now.streams_h1 + now.streams_h2, "h1": now.streams_h1, "h2": now.streams_h2},
+        "events": {
+            "published": now.engine.published,
+            "bytes": now.engine.published_bytes,
+            "refused": now.engine.refused,
+            "dropped": now.engine.dropped,
+        },
+        "deliveries": {"frames": now.frames, "bytes": now.bytes, "gaps": now.gaps, "lapped": now.lapped},
+        "history": {"events": now.engine.history_events, "bytes": now.engine.history_bytes, "limit_bytes": now.history_limit},
+        "topics": {"count": now.engine.topics, "limit": now.topics_limit, "list": topics},
+        "lanes": now.lanes.iter().map(lane).collect::<Vec<Value>>(),
+    });
+    format!("{stats}\n")
+}
+
+fn topic(topic: &TopicStats) -> Value {
+    json!({
+        "name": topic.name,
+        "published": topic.published,
+        "subscribers": topic.subscribers,
+        "events": topic.events,
+        "bytes": topic.bytes,
+        "oldest": topic.oldest,
+        "newest": topic.newest,
+        "closed": topic.closed,
+    })
+}
