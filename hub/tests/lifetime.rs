@@ -50,9 +50,10 @@ fn once() {
             text.push_str(std::str::from_utf8(&bytes[..read]).expect("UTF-8"));
         }
     }
-    hub.stop(Duration::from_secs(10));
+    // The drain is spread over the deadline, and there are a hundred lives to come.
+    hub.stop(Duration::from_millis(50));
     for stream in &mut streams {
-        stream.read_to_end(&mut Vec::new()).expect("the stream ends in order");
+        stream.read_to_end(&mut Vec::new()).expect("the stream ends");
     }
 }
 

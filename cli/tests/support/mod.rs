@@ -184,12 +184,18 @@ impl Hub {
 
     /// Waits until so many streams are open.
     pub fn wait_for_streams(&self, streams: u64) {
-        let open = format!("\"streams\":{{\"open\":{streams},");
         let start = Instant::now();
-        while !self.get("/stats").contains(&open) {
-            assert!(start.elapsed() < WATCHDOG, "never {streams} streams: {}", self.get("/stats"));
+        while self.stats()["streams"]["open"] != streams {
+            assert!(start.elapsed() < WATCHDOG, "never {streams} streams: {}", self.stats());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// What `/stats` says.
+    pub fn stats(&self) -> serde_json::Value {
+        let answer = self.get("/stats");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("head and body");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
     /// The answer to a request without a body, head included.
