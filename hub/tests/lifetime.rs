@@ -43,7 +43,7 @@ fn once() {
     hub.publish(Draft::new("t", "the only event")).expect("sound");
     for stream in &mut streams {
         let mut text = String::new();
-        while !text.contains("data: the only event\n\n") {
+        while !text.contains("data: the only event\n") {
             let mut bytes = [0; 1024];
             let read = stream.read(&mut bytes).expect("the stream goes on");
             assert!(read > 0, "ended early: {text}");
