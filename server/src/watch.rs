@@ -102,7 +102,9 @@ impl Watch {
 
     /// Everything written so far has left.
     pub(crate) fn on_flush(&self) {
-        self.state.lock().answering = false;
+        let mut state = self.state.lock();
+        // hyper also flushes while the service still waits for the request's body.
+        state.answering &= state.active > 0;
     }
 
     /// A request is complete and in service until the guard is dropped, which goes into the answer's body.
