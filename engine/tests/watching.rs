@@ -137,9 +137,12 @@ fn poll_is_pending_until_something_is_there() {
         while let Poll::Ready(pulled) = reader.subscription.poll(&mut cx, &mut out, 1) {
             polls.push(pulled);
         }
-        assert!(polls.iter().all(|pulled| *pulled == Pulled::More), "never Ready(Idle): {polls:?}");
+        assert_eq!(polls, [Pulled::More; 2], "one for each event, never Ready(Idle)");
         assert_eq!(out.len(), 2 * (n + 1));
     }
+    put(&engine, "t", "c");
+    let polled = reader.subscription.poll(&mut cx, &mut out, usize::MAX);
+    assert_eq!((polled, out.len()), (Poll::Ready(Pulled::More), 7), "not pending with a frame in hand");
     engine.close_topic("t", NOW).unwrap();
     assert_eq!(reader.subscription.poll(&mut cx, &mut out, 1), Poll::Ready(Pulled::Ended));
 }

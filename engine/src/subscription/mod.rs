@@ -244,15 +244,18 @@ impl Subscription {
         self.0.state.lock().pull(&self.0.core, self.0.lag, out, max_bytes, through)
     }
 
-    /// Pulls, or arranges that `cx` is woken. For a subscription whose watcher nobody else parks; never gives
-    /// `Ready(Idle)`.
+    /// Pulls, or, when there is nothing, arranges that `cx` is woken. For a subscription whose watcher nobody else
+    /// parks; never gives `Ready(Idle)`.
     pub fn poll(&self, cx: &mut Context<'_>, out: &mut Vec<Frame>, max_bytes: usize) -> Poll<Pulled> {
         let watcher = &self.0.watcher;
         let mut dirty = Vec::new();
         loop {
             watcher.take_dirty(&mut dirty);
+            let before = out.len();
             match self.pull(out, max_bytes) {
-                Pulled::Idle => {}
+                Pulled::Idle if out.len() == before => {}
+                // Not `Pending`: the caller has frames to take.
+                Pulled::Idle => return Poll::Ready(Pulled::More),
                 pulled => return Poll::Ready(pulled),
             }
             watcher.set_waker(cx.waker());
