@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fanfare_engine::{
-    Code, Draft, Engine, Fault, Handler, HandlerSpec, OnFault, PublishError, Start, Timestamp, TopicPattern, Verdict,
+    Code, Draft, Engine, Fault, Handler, HandlerSpec, OnFault, PublishError, Start, Timestamp, TopicPattern,
+    Verdict,
 };
 use support::*;
 
@@ -88,7 +89,10 @@ fn emit_makes_several_in_one_step_to_any_topic() {
 fn what_is_emitted_passes_later_handlers_only() {
     let engine = keeping(10);
     let emit = |event: &Draft<'_>| {
-        Ok(Verdict::Emit(vec![owned("t", &format!("{}1", event.data)), owned("t", &format!("{}2", event.data))]))
+        Ok(Verdict::Emit(vec![
+            owned("t", &format!("{}1", event.data)),
+            owned("t", &format!("{}2", event.data)),
+        ]))
     };
     add(&engine, "t", OnFault::Closed, emit);
     add(&engine, "t", OnFault::Closed, emit);
@@ -109,7 +113,9 @@ fn refuse_tells_the_reason_and_changes_nothing() {
 #[test]
 fn a_fault_is_decided_by_the_policy() {
     for panics in [false, true] {
-        let fail = move |_: &Draft<'_>| if panics { panic!("expected by the test") } else { Err(Fault("sick".into())) };
+        let fail = move |_: &Draft<'_>| {
+            if panics { panic!("expected by the test") } else { Err(Fault("sick".into())) }
+        };
         let engine = keeping(10);
         add(&engine, "t", OnFault::Open, fail);
         put(&engine, "t", "a");
@@ -168,7 +174,9 @@ fn patterns_choose_topics() {
     let engine = keeping(10);
     add(&engine, "rooms/*", OnFault::Closed, |_| Ok(Verdict::Drop));
     add(&engine, "one", OnFault::Closed, |_| Ok(Verdict::Drop));
-    for (topic, events) in [("rooms/1", 0), ("rooms/", 0), ("rooms", 1), ("one", 0), ("one1", 1), ("x/rooms/", 1)] {
+    for (topic, events) in
+        [("rooms/1", 0), ("rooms/", 0), ("rooms", 1), ("one", 0), ("one1", 1), ("x/rooms/", 1)]
+    {
         assert_eq!(engine.publish(Draft::new(topic, "a"), NOW).unwrap().events, events, "{topic}");
     }
 }

@@ -91,7 +91,11 @@ fn who_comes_back_is_told_whatever_its_policy() {
         let reader = Reader::with_lag(&engine, TOPIC, after(1), lag);
         put_all(&engine, "t", &["c", "d"]);
         let told = gap(2, &id(1), Some(&id(3)), Some(&id(4)));
-        assert_eq!(reader.idle(), [&told, "c", "d"], "{lag}: b was evicted between its return and its first pull");
+        assert_eq!(
+            reader.idle(),
+            [&told, "c", "d"],
+            "{lag}: b was evicted between its return and its first pull"
+        );
     }
 }
 
@@ -108,8 +112,11 @@ fn conflate_gives_the_last_value_of_every_key() {
         }
     }
     put_draft(&engine, keyed("t", "k3", "k3=last")).unwrap();
-    let expected: Vec<String> =
-        (0..10).filter(|key| *key != 3).map(|key| format!("k{key}=49")).chain(["k3=last".to_owned()]).collect();
+    let expected: Vec<String> = (0..10)
+        .filter(|key| *key != 3)
+        .map(|key| format!("k{key}=49"))
+        .chain(["k3=last".to_owned()])
+        .collect();
     assert_eq!(reader.idle(), expected);
     assert_eq!(reader.idle(), [""; 0]);
     assert_eq!(engine.stats().gaps, 0);
@@ -183,7 +190,8 @@ fn a_topic_added_to_a_conflating_reader_begins_there() {
     let engine = keeping(1);
     let watcher = engine.watcher();
     let helper = Reader::with_lag(&engine, &["u"], Start::Live, LagPolicy::Conflate);
-    let options = fanfare_engine::SubscribeOptions { lag: LagPolicy::Conflate, ..options(TOPIC, Start::Live) };
+    let options =
+        fanfare_engine::SubscribeOptions { lag: LagPolicy::Conflate, ..options(TOPIC, Start::Live) };
     let subscription = engine.subscribe(&watcher, &options, NOW).unwrap();
     let reader = Reader { subscription, watcher };
     put_draft(&engine, keyed("u", "before", "before")).unwrap();

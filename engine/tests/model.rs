@@ -2,12 +2,13 @@
 //! twice, every hole told with the exact words, the filter.
 #![cfg(not(loom))]
 
-mod support;
 #[path = "model/naive.rs"]
 mod naive;
+mod support;
 
 use fanfare_engine::{
-    Draft, Engine, LagPolicy, PublishError, Pulled, Start, SubscribeError, SubscribeOptions, Subscription, Timestamp,
+    Draft, Engine, LagPolicy, PublishError, Pulled, Start, SubscribeError, SubscribeOptions, Subscription,
+    Timestamp,
 };
 use naive::{Arrival, Event, Model, Read, TOPICS, Wanted};
 use proptest::prelude::*;
@@ -41,14 +42,37 @@ enum From {
 enum Op {
     Publish(Publication),
     Batch(Vec<Publication>),
-    Subscribe { topics: Vec<usize>, from: From, kinds: Vec<&'static str>, client: Option<&'static str>, lag: LagPolicy },
-    Pull { reader: usize, bytes: usize },
-    Return { reader: usize },
-    Add { reader: usize, topic: usize },
-    Remove { reader: usize, topic: usize },
-    Leave { reader: usize },
-    Close { topic: usize },
-    Wait { ms: u64 },
+    Subscribe {
+        topics: Vec<usize>,
+        from: From,
+        kinds: Vec<&'static str>,
+        client: Option<&'static str>,
+        lag: LagPolicy,
+    },
+    Pull {
+        reader: usize,
+        bytes: usize,
+    },
+    Return {
+        reader: usize,
+    },
+    Add {
+        reader: usize,
+        topic: usize,
+    },
+    Remove {
+        reader: usize,
+        topic: usize,
+    },
+    Leave {
+        reader: usize,
+    },
+    Close {
+        topic: usize,
+    },
+    Wait {
+        ms: u64,
+    },
 }
 
 fn publication() -> impl Strategy<Value = Publication> {
@@ -135,7 +159,13 @@ impl Pair {
                 let last = subscription.last_id();
                 drop(subscription);
                 if !topics.is_empty() {
-                    self.subscribe(&topics, &Start::After(last.into()), wanted.kinds, wanted.client, wanted.lag);
+                    self.subscribe(
+                        &topics,
+                        &Start::After(last.into()),
+                        wanted.kinds,
+                        wanted.client,
+                        wanted.lag,
+                    );
                 }
             }
             Op::Pull { reader, bytes } if count > 0 => self.pull(reader % count, bytes),
@@ -232,10 +262,11 @@ impl Pair {
         match start {
             Start::All => wanted.cursor = 0,
             Start::Last(n) => {
-                let mut retained: Vec<u64> = topics.iter().flat_map(|topic| model.retained(*topic, 0)).collect();
+                let mut retained: Vec<u64> =
+                    topics.iter().flat_map(|topic| model.retained(*topic, 0)).collect();
                 retained.retain(|seq| model.wants(&wanted, *seq));
                 retained.sort_unstable_by(|a, b| b.cmp(a));
-                wanted.cursor = retained.into_iter().take(*n as usize).last().map_or(newest, |seq| seq - 1);
+                wanted.cursor = retained.into_iter().take(*n as usize).min().map_or(newest, |seq| seq - 1);
             }
             Start::After(asked) => {
                 wanted.arrival = Arrival::Back;
@@ -263,14 +294,16 @@ impl Pair {
         let mut frames = Vec::new();
         let pulled = subscription.pull(&mut frames, bytes);
         let expected = self.model.predict(wanted);
-        let context = || format!("{before:?}\n{expected:?}\n{:?}", frames.iter().map(words).collect::<Vec<_>>());
+        let context =
+            || format!("{before:?}\n{expected:?}\n{:?}", frames.iter().map(words).collect::<Vec<_>>());
         if expected.lapped {
             assert_eq!((pulled, frames.len()), (Pulled::Lapped, 0), "{}", context());
             return;
         }
         let mut got = frames.iter().peekable();
         if let Some(gap) = &expected.gap {
-            let notice = got.next_if(|frame| frame.is_gap()).unwrap_or_else(|| panic!("no notice: {}", context()));
+            let notice =
+                got.next_if(|frame| frame.is_gap()).unwrap_or_else(|| panic!("no notice: {}", context()));
             let text = support::gap(gap.seq, &gap.requested, gap.oldest.as_deref(), gap.newest.as_deref());
             assert_eq!(words(notice), text, "{}", context());
         }

@@ -4,8 +4,8 @@
 mod support;
 
 use fanfare_engine::{
-    Code, Config, Draft, Engine, Epoch, Field, InvalidField, MAX_CLIENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_ID_BYTES,
-    MAX_KEY_BYTES, MAX_RETRY_MS, MAX_TOPIC_BYTES, PublishError, Reason, Start,
+    Code, Config, Draft, Engine, Epoch, Field, InvalidField, MAX_CLIENT_BYTES, MAX_EVENT_TYPE_BYTES,
+    MAX_ID_BYTES, MAX_KEY_BYTES, MAX_RETRY_MS, MAX_TOPIC_BYTES, PublishError, Reason, Start,
 };
 use support::*;
 
@@ -32,7 +32,10 @@ fn every_field_arrives() {
     let frame = &frames[0];
     let wire = "event: greet\nretry: 1500\ndata: a\ndata: b\ndata: c\ndata: d\nid: own.1\n\n";
     assert_eq!(frame.wire(), wire.as_bytes());
-    assert_eq!((frame.seq(), frame.topic(), frame.id(), frame.event()), (1, "tøpic/1", "own.1", Some("greet")));
+    assert_eq!(
+        (frame.seq(), frame.topic(), frame.id(), frame.event()),
+        (1, "tøpic/1", "own.1", Some("greet"))
+    );
     assert_eq!((&*frame.data(), frame.except(), frame.key()), ("a\nb\nc\nd", Some("me"), "k"));
     assert_eq!((frame.is_gap(), frame.published_at()), (false, NOW));
 }
@@ -88,7 +91,10 @@ impl Watched {
     fn unchanged(&mut self, refused: u64) {
         self.refused += refused;
         let stats = self.engine.stats();
-        assert_eq!((stats.published, stats.topics, stats.history_events, stats.refused), (1, 1, 1, self.refused));
+        assert_eq!(
+            (stats.published, stats.topics, stats.history_events, stats.refused),
+            (1, 1, 1, self.refused)
+        );
         assert_eq!(self.engine.newest(), 1);
         assert_eq!(self.reader.idle(), [""; 0], "a reader beside sees nothing");
     }
@@ -132,11 +138,18 @@ fn data_is_exact_at_its_limit() {
     let error = hub.refuses(Draft::new("t", "x".repeat(1001)));
     assert_eq!(error, PublishError::TooLarge { limit: 1000, size: 1001 });
     assert_eq!(error.code(), Code::TooLarge);
-    assert!(error.to_string().contains("1001") && error.to_string().contains("limits.event_bytes"), "{error}");
+    assert!(
+        error.to_string().contains("1001") && error.to_string().contains("limits.event_bytes"),
+        "{error}"
+    );
     for size in [999, 1000] {
         hub.takes(Draft::new("t", "x".repeat(size)));
     }
-    assert_eq!(hub.engine.publish(Draft::new("t", "\n".repeat(1000)), NOW).unwrap().events, 1, "lines cost nothing");
+    assert_eq!(
+        hub.engine.publish(Draft::new("t", "\n".repeat(1000)), NOW).unwrap().events,
+        1,
+        "lines cost nothing"
+    );
 }
 
 #[test]
@@ -177,7 +190,19 @@ fn hostile_fields_publish_nothing() {
     for draft in [Draft::new(&*megabyte, "d"), good().with_event(&*megabyte), good().with_id(&*megabyte)] {
         hub.refuses(draft);
     }
-    for id in ["ä", "a b", "a/b", "a\"b", "a:b", "\u{feff}", "\u{2028}", "*", &id(1), &id(99), &format!("{EPOCH}-01")] {
+    for id in [
+        "ä",
+        "a b",
+        "a/b",
+        "a\"b",
+        "a:b",
+        "\u{feff}",
+        "\u{2028}",
+        "*",
+        &id(1),
+        &id(99),
+        &format!("{EPOCH}-01"),
+    ] {
         assert_eq!(hub.refuses(good().with_id(id)).code(), Code::InvalidId, "{id:?}");
     }
     for event in ["fanfare.", "fanfare.gap", "fanfare.heartbeat"] {
@@ -203,8 +228,12 @@ fn what_only_looks_hostile_is_taken() {
 fn a_batch_is_one_step() {
     let engine = keeping(100);
     let reader = Reader::new(&engine, &["a", "b"], Start::Live);
-    let batch =
-        vec![Draft::new("a", "1"), Draft::new("b", "2").with_id("own"), Draft::new("a", "3"), Draft::new("c", "4")];
+    let batch = vec![
+        Draft::new("a", "1"),
+        Draft::new("b", "2").with_id("own"),
+        Draft::new("a", "3"),
+        Draft::new("c", "4"),
+    ];
     let published = engine.publish_batch(batch, NOW).unwrap();
     let seqs: Vec<u64> = published.iter().map(|published| published.seq).collect();
     assert_eq!(seqs, [1, 2, 3, 4]);

@@ -87,7 +87,9 @@ fn last_counts_what_the_reader_wants() {
 #[test]
 fn types_are_chosen_exactly() {
     let engine = keeping(100);
-    for (event, data) in [(Some("a"), "1"), (None, "2"), (Some("message"), "3"), (Some("A"), "4"), (Some("ab"), "5")] {
+    for (event, data) in
+        [(Some("a"), "1"), (None, "2"), (Some("message"), "3"), (Some("A"), "4"), (Some("ab"), "5")]
+    {
         typed(&engine, "t", event, data);
     }
     let got = |events: &[&str]| Reader::open(&engine, &wanting(events, Start::All)).unwrap().idle();
@@ -100,7 +102,9 @@ fn types_are_chosen_exactly() {
 #[test]
 fn a_reader_does_not_get_its_own_events() {
     let engine = keeping(100);
-    for (except, data) in [(None, "all"), (Some("me"), "not me"), (Some("you"), "not you"), (Some("Me"), "case")] {
+    for (except, data) in
+        [(None, "all"), (Some("me"), "not me"), (Some("you"), "not you"), (Some("Me"), "case")]
+    {
         put_draft(&engine, Draft { except: except.map(Into::into), ..Draft::new("t", data) }).unwrap();
     }
     let got = |client: Option<&'static str>| {
@@ -191,6 +195,9 @@ fn bad_wishes_are_refused_and_change_nothing() {
     let many = refused(&options(&["a", "b", "c"], Start::Live));
     assert_eq!((many, many.code()), (SubscribeError::TooManyTopics { limit: 2 }, Code::InvalidTopic));
     assert!(many.to_string().contains("limits.topics_per_stream"));
-    assert!(Reader::open(&engine, &options(&["a", "b", "a", "b"], Start::Live)).is_ok(), "a name twice counts once");
+    assert!(
+        Reader::open(&engine, &options(&["a", "b", "a", "b"], Start::Live)).is_ok(),
+        "a name twice counts once"
+    );
     assert!(Reader::open(&engine, &wanting(&["fanfare.gap"], Start::Live)).is_ok());
 }

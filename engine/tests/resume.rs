@@ -71,8 +71,20 @@ fn each_id_that_cannot_be_honoured_is_told() {
     let engine = numbered(4, 10);
     let long = "x".repeat(1024);
     for asked in [
-        "unknown", "other-2", "testing1-5", "testing1-18446744073709551615", "testing1-99999999999999999999999",
-        "testing1-02", "testing1--2", "testing1-", "testing1", "-", "a b", "\"quoted\\", "é\u{2028}", &long,
+        "unknown",
+        "other-2",
+        "testing1-5",
+        "testing1-18446744073709551615",
+        "testing1-99999999999999999999999",
+        "testing1-02",
+        "testing1--2",
+        "testing1-",
+        "testing1",
+        "-",
+        "a b",
+        "\"quoted\\",
+        "é\u{2028}",
+        &long,
     ] {
         let json = asked.replace('\\', "\\\\").replace('"', "\\\"");
         let mut expected = vec![gap(0, &json, Some(&id(1)), Some(&id(4)))];
@@ -140,7 +152,11 @@ fn nothing_retained_is_told_as_well() {
     let told = gap(2, &id(1), None, None);
     let (frames, _) = Reader::new(&engine, TOPIC, after(1)).frames();
     assert_eq!(frames.iter().map(words).collect::<Vec<_>>(), [told]);
-    assert_eq!(read(&engine, TOPIC, Start::After(frames[0].id().into())), [""; 0], "from the notice on: exact");
+    assert_eq!(
+        read(&engine, TOPIC, Start::After(frames[0].id().into())),
+        [""; 0],
+        "from the notice on: exact"
+    );
     assert_eq!(read(&engine, TOPIC, after(2)), [""; 0]);
 }
 
@@ -168,7 +184,11 @@ fn an_id_is_a_cursor_over_any_topics() {
     let mut expected = vec![told];
     expected.extend(numbers(4, 12));
     assert_eq!(read(&engine, &topics, after(2)), expected, "event 3 of topic a is gone");
-    assert_eq!(read(&engine, &["b", "c"], after(2)), ["4", "5", "7", "8", "10", "11"], "nothing of theirs is");
+    assert_eq!(
+        read(&engine, &["b", "c"], after(2)),
+        ["4", "5", "7", "8", "10", "11"],
+        "nothing of theirs is"
+    );
 }
 
 #[test]

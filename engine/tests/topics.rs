@@ -3,7 +3,9 @@
 
 mod support;
 
-use fanfare_engine::{Code, Draft, Engine, LagPolicy, PublishError, Pulled, Start, SubscribeError, Timestamp};
+use fanfare_engine::{
+    Code, Draft, Engine, LagPolicy, PublishError, Pulled, Start, SubscribeError, Timestamp,
+};
 use support::*;
 
 #[test]
@@ -188,7 +190,11 @@ fn closing_lets_readers_drain_and_end() {
     let error = engine.publish(Draft::new("t", "3"), NOW).unwrap_err();
     assert_eq!((error.code(), &error), (Code::TopicClosed, &PublishError::TopicClosed));
     assert_eq!(engine.stats().published, 2);
-    assert_eq!(Reader::new(&engine, &["t"], Start::All).until(Pulled::Ended), ["1", "2"], "history is still there");
+    assert_eq!(
+        Reader::new(&engine, &["t"], Start::All).until(Pulled::Ended),
+        ["1", "2"],
+        "history is still there"
+    );
     assert_eq!(Reader::open(&engine, &options(&["t"], Start::Live)).err(), Some(SubscribeError::Closed));
     assert_eq!(SubscribeError::Closed.code(), Code::TopicClosed);
 }
@@ -227,7 +233,11 @@ fn a_closed_topic_is_remembered_as_long_as_events() {
     engine.handle_timeout(Timestamp(10_000));
     assert_eq!(engine.publish(Draft::new("t", "x"), NOW), Err(PublishError::TopicClosed));
     engine.handle_timeout(Timestamp(10_001));
-    assert_eq!(engine.publish(Draft::new("t", "x"), NOW).map(|p| p.seq), Ok(1), "then the name is free again");
+    assert_eq!(
+        engine.publish(Draft::new("t", "x"), NOW).map(|p| p.seq),
+        Ok(1),
+        "then the name is free again"
+    );
 }
 
 #[test]

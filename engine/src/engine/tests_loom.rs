@@ -68,6 +68,21 @@ fn seqs(frames: &[Frame]) -> Vec<u64> {
     frames.iter().filter(|frame| !frame.is_gap()).map(Frame::seq).collect()
 }
 
+/// Whether what came after position `at` is in order and every hole told; the last position.
+fn last_without_untold_holes(mut at: u64, frames: &[Frame]) -> u64 {
+    let mut told = false;
+    for frame in frames {
+        if frame.is_gap() {
+            told = true;
+        } else {
+            assert!(frame.seq() > at, "twice or out of order: {frames:?}");
+            assert!(frame.seq() == at + 1 || told, "an untold hole before {frame:?}: {frames:?}");
+            (at, told) = (frame.seq(), false);
+        }
+    }
+    at
+}
+
 /// Between replay and live is no seam: who subscribes while events are published gets each once. About 10 s.
 #[test]
 fn loom_the_seam_of_subscribing() {
@@ -134,17 +149,30 @@ fn loom_skip_tells_every_hole() {
         }
         publisher.join().expect("no panic");
         assert_eq!(drain(&reader, &mut out), Pulled::Idle);
-        let (mut at, mut told) = (0, false);
-        for frame in &out {
-            if frame.is_gap() {
-                told = true;
-            } else {
-                assert!(frame.seq() > at, "twice or out of order: {out:?}");
-                assert!(frame.seq() == at + 1 || told, "an untold hole before {frame:?}: {out:?}");
-                (at, told) = (frame.seq(), false);
-            }
-        }
-        assert_eq!(at, 3);
+        assert_eq!(last_without_untold_holes(0, &out), 3);
+    });
+}
+
+/// A first visit does not miss what was there before it, but is told what came and went since. About 1 s.
+#[test]
+fn loom_a_first_visit_is_told_what_came_after_it() {
+    loom::model(|| {
+        let engine = engine(2);
+        put(&engine, "a");
+        put(&engine, "b");
+        let reader = subscribe(&engine, Start::All, LagPolicy::Skip);
+        put(&engine, "c");
+        put(&engine, "d");
+        let publisher = {
+            let engine = engine.clone();
+            thread::spawn(move || put(&engine, "e"))
+        };
+        let mut out = Vec::new();
+        let _ = reader.pull(&mut out, usize::MAX);
+        publisher.join().expect("no panic");
+        assert_eq!(drain(&reader, &mut out), Pulled::Idle);
+        // Position 2 was there when it came.
+        assert_eq!(last_without_untold_holes(2, &out), 5);
     });
 }
 

@@ -153,7 +153,8 @@ impl Model {
         !reader.topics.is_empty()
             && reader.gap.is_none()
             && reader.topics.iter().all(|read| {
-                self.closed[read.topic] && self.retained(read.topic, reader.cursor.max(read.from)).next().is_none()
+                self.closed[read.topic]
+                    && self.retained(read.topic, reader.cursor.max(read.from)).next().is_none()
             })
     }
 

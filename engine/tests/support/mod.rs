@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use fanfare_engine::{
-    Config, Draft, Engine, Epoch, Frame, LagPolicy, PublishError, Pulled, Start, SubscribeError, SubscribeOptions,
-    Subscription, Timestamp, Watcher,
+    Config, Draft, Engine, Epoch, Frame, LagPolicy, PublishError, Pulled, Start, SubscribeError,
+    SubscribeOptions, Subscription, Timestamp, Watcher,
 };
 
 /// The epoch of every hub in these tests.
@@ -76,7 +76,11 @@ pub(crate) fn words(frame: &Frame) -> String {
 
 /// Options for reading `topics`.
 pub(crate) fn options<'a>(topics: &[&'a str], start: Start<'a>) -> SubscribeOptions<'a> {
-    SubscribeOptions { topics: topics.iter().map(|&topic| topic.into()).collect(), start, ..Default::default() }
+    SubscribeOptions {
+        topics: topics.iter().map(|&topic| topic.into()).collect(),
+        start,
+        ..Default::default()
+    }
 }
 
 /// A start after the event at a position.
