@@ -28,7 +28,7 @@ fn run(seed: u64, clients: usize, ticks: u64) {
 
 #[test]
 fn the_accounts_of_5000_clients_balance() {
-    run(1, 5000, 200);
+    run(1, 5000, 300);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Models of a whole engine: publishing against subscribing, pulling, closing and leaving. LOOM_MAX_PREEMPTIONS=3.
+//! Models of a whole engine: publishing against subscribing, pulling, closing and leaving. At
+//! LOOM_MAX_PREEMPTIONS=3 each takes up to 5 s.
 
 use std::task::{Context, Poll, Waker};
 
@@ -83,7 +84,7 @@ fn last_without_untold_holes(mut at: u64, frames: &[Frame]) -> u64 {
     at
 }
 
-/// Between replay and live is no seam: who subscribes while events are published gets each once. About 10 s.
+/// Between replay and live is no seam: who subscribes while events are published gets each once.
 #[test]
 fn loom_the_seam_of_subscribing() {
     loom::model(|| {
@@ -105,7 +106,7 @@ fn loom_the_seam_of_subscribing() {
     });
 }
 
-/// A live reader gets the end of what is published, from some event on, without a hole. About 10 s.
+/// A live reader gets the end of what is published, from some event on, without a hole.
 #[test]
 fn loom_live_begins_somewhere_and_misses_nothing_after() {
     loom::model(|| {
@@ -129,7 +130,7 @@ fn loom_live_begins_somewhere_and_misses_nothing_after() {
     });
 }
 
-/// Every hole is told before the event behind it, whatever the ring does meanwhile. About 10 s.
+/// Every hole is told before the event behind it, whatever the ring does meanwhile.
 #[test]
 fn loom_skip_tells_every_hole() {
     loom::model(|| {
@@ -153,7 +154,7 @@ fn loom_skip_tells_every_hole() {
     });
 }
 
-/// A first visit does not miss what was there before it, but is told what came and went since. About 1 s.
+/// A first visit does not miss what was there before it, but is told what came and went since.
 #[test]
 fn loom_a_first_visit_is_told_what_came_after_it() {
     loom::model(|| {
@@ -176,7 +177,7 @@ fn loom_a_first_visit_is_told_what_came_after_it() {
     });
 }
 
-/// With room for every key a conflating reader misses nothing, wherever its events are just then. About 15 s.
+/// With room for every key a conflating reader misses nothing, wherever its events are just then.
 #[test]
 fn loom_conflate_misses_no_key() {
     loom::model(|| {
@@ -200,7 +201,7 @@ fn loom_conflate_misses_no_key() {
     });
 }
 
-/// A batch longer than history is told once it can be read, with what there is then. About 5 s.
+/// A batch longer than history is told once it can be read, with what there is then.
 #[test]
 fn loom_a_long_batch_is_told_with_its_end() {
     loom::model(|| {
@@ -223,7 +224,7 @@ fn loom_a_long_batch_is_told_with_its_end() {
 }
 
 /// Publish against close against a sleeping reader: what was taken is read, then the end; the reader never sleeps on.
-/// About 15 s.
+///
 #[test]
 fn loom_closing_ends_readers_after_the_last_event() {
     loom::model(|| {
@@ -248,7 +249,7 @@ fn loom_closing_ends_readers_after_the_last_event() {
     });
 }
 
-/// Who comes while a topic is closed is refused, or reads to its end. About 5 s.
+/// Who comes while a topic is closed is refused, or reads to its end.
 #[test]
 fn loom_subscribing_against_closing() {
     loom::model(|| {
@@ -270,7 +271,7 @@ fn loom_subscribing_against_closing() {
     });
 }
 
-/// A subscription that goes while an event comes leaves neither mark nor frame. About 5 s.
+/// A subscription that goes while an event comes leaves neither mark nor frame.
 #[test]
 fn loom_leaving_while_an_event_comes() {
     loom::model(|| {
@@ -295,7 +296,7 @@ fn loom_leaving_while_an_event_comes() {
     });
 }
 
-/// A topic that is freed while it is published to: the event is taken, once, and told or delivered. About 5 s.
+/// A topic that is freed while it is published to: the event is taken, once, and told or delivered.
 #[test]
 fn loom_freeing_against_publishing() {
     loom::model(|| {

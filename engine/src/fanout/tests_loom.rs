@@ -1,4 +1,4 @@
-//! Models of waking, at LOOM_MAX_PREEMPTIONS=3. A wake-up that is lost shows as a deadlock.
+//! Models of waking. A wake-up that is lost shows as a deadlock. At LOOM_MAX_PREEMPTIONS=3 each takes up to 3 s.
 
 use std::task::Waker;
 
@@ -45,7 +45,7 @@ fn read_until(watcher: &Watcher, bell: &Arc<Bell>, mut done: impl FnMut() -> boo
     }
 }
 
-/// One publisher of two events and one reader. About 1 s.
+/// One publisher of two events and one reader.
 #[test]
 fn loom_no_wakeup_is_lost() {
     loom::model(|| {
@@ -65,7 +65,7 @@ fn loom_no_wakeup_is_lost() {
     });
 }
 
-/// Two publishers to one topic. About 5 s.
+/// Two publishers to one topic.
 #[test]
 fn loom_no_wakeup_is_lost_between_two_publishers() {
     loom::model(|| {
@@ -84,7 +84,7 @@ fn loom_no_wakeup_is_lost_between_two_publishers() {
     });
 }
 
-/// Two publishers to two topics of one watcher, which looks only into the topics that are named. About 10 s.
+/// Two publishers to two topics of one watcher, which looks only into the topics that are named.
 #[test]
 fn loom_each_dirty_topic_is_named() {
     loom::model(|| {
@@ -115,7 +115,7 @@ fn loom_each_dirty_topic_is_named() {
     });
 }
 
-/// A watcher that leaves while a publisher marks it: nothing of it stays behind. About 1 s.
+/// A watcher that leaves while a publisher marks it: nothing of it stays behind.
 #[test]
 fn loom_leaving_gives_everything_back() {
     loom::model(|| {

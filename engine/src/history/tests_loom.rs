@@ -1,4 +1,4 @@
-//! Models of the ring and of the committed position, at LOOM_MAX_PREEMPTIONS=3.
+//! Models of the ring and of the committed position. At LOOM_MAX_PREEMPTIONS=3 each takes less than a second.
 
 use loom::thread;
 
@@ -32,7 +32,7 @@ fn commit(log: &Log, topics: &[TopicKey]) {
 }
 
 /// A reader that finds a slot empty or overtaken knows of the loss; a frame that it finds is the one that it wants.
-/// About 2 s.
+///
 #[test]
 fn loom_ring_tells_every_eviction() {
     loom::model(|| {
@@ -69,7 +69,7 @@ fn loom_ring_tells_every_eviction() {
 }
 
 /// Who looks for the first event after a position, and sees no new loss afterwards, has stepped over nothing.
-/// About 3 s.
+///
 #[test]
 fn loom_first_after_with_an_unchanged_loss_skips_nothing() {
     loom::model(|| {
@@ -94,7 +94,7 @@ fn loom_first_after_with_an_unchanged_loss_skips_nothing() {
 }
 
 /// What a reader sees committed it finds in the rings, or learns that it is lost; a batch is visible as a whole.
-/// About 2 s.
+///
 #[test]
 fn loom_committed_over_two_rings() {
     loom::model(|| {
@@ -126,7 +126,7 @@ fn loom_committed_over_two_rings() {
     });
 }
 
-/// Two writers: positions are unique, and each ring is in order. About 1 s.
+/// Two writers: positions are unique, and each ring is in order.
 #[test]
 fn loom_two_writers() {
     loom::model(|| {
@@ -149,7 +149,7 @@ fn loom_two_writers() {
     });
 }
 
-/// Who sees a ring closed sees its last event. About 1 s.
+/// Who sees a ring closed sees its last event.
 #[test]
 fn loom_closed_means_complete() {
     loom::model(|| {

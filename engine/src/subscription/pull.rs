@@ -128,15 +128,20 @@ impl Entry {
         }
     }
 
-    /// Goes to the first retained event behind `seq` and counts all that is lost before it as told.
-    fn skip_losses(&mut self, seq: u64) {
+    /// Goes to the first retained event behind `seq` and counts all that is lost before it as told. False, and nothing
+    /// done, if that is more than what is lost through `limit`.
+    fn skip_losses(&mut self, seq: u64, limit: u64) -> bool {
         let ring = &self.topic.ring;
         loop {
-            self.told = ring.lost_through();
-            self.next = ring.first_after(seq.max(self.told));
+            let lost_through = ring.lost_through();
+            if lost_through > limit {
+                return false;
+            }
+            let next = ring.first_after(seq.max(lost_through));
             // If something was evicted meanwhile, `next` may be behind it and nobody would be told.
-            if ring.lost_through() == self.told {
-                return;
+            if ring.lost_through() == lost_through {
+                (self.told, self.next) = (lost_through, next);
+                return true;
             }
         }
     }
@@ -218,10 +223,13 @@ impl State {
             if lost_through <= self.cursor.max(entry.told) {
                 continue;
             }
+            if let Arrival::FirstVisit { newest } = self.arrival
+                && entry.skip_losses(self.cursor, newest)
+            {
+                continue;
+            }
             let resuming = self.arrival == Arrival::Resuming;
-            if matches!(self.arrival, Arrival::FirstVisit { newest } if lost_through <= newest) {
-                entry.skip_losses(self.cursor);
-            } else if lag == LagPolicy::Conflate && !resuming {
+            if lag == LagPolicy::Conflate && !resuming {
                 entry.kept_from.get_or_insert(self.cursor.max(entry.told));
                 entry.told = lost_through;
             } else if lag == LagPolicy::Disconnect && !resuming && self.gap.is_none() {
@@ -230,7 +238,7 @@ impl State {
                 return false;
             } else {
                 self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
-                entry.skip_losses(self.cursor);
+                entry.skip_losses(self.cursor, u64::MAX);
             }
         }
         true
