@@ -104,6 +104,33 @@ fn every_topic_is_swept() {
 }
 
 #[test]
+fn a_long_topic_is_swept_to_its_end() {
+    let engine = engine(|config| {
+        config.history.events = 10_000;
+        config.history.age_ms = 1000;
+    });
+    for n in 0..10_000 {
+        engine.publish(Draft::new(["t", "u"][n % 2], "x"), NOW).unwrap();
+    }
+    engine.handle_timeout(Timestamp(1001));
+    assert_eq!((engine.stats().history_events, engine.stats().history_bytes), (0, 0));
+}
+
+#[test]
+fn what_is_kept_beside_the_bytes_counts() {
+    let bytes = |draft: Draft<'_>| {
+        let engine = keeping(10);
+        put_draft(&engine, draft).unwrap();
+        engine.stats().history_bytes
+    };
+    let (plain, long) = (Draft::new("t", "d"), "x".repeat(128));
+    let base = bytes(plain.clone());
+    assert!(bytes(plain.clone().with_id(&*long)) >= base + 2 * 128, "once in its line, once in the index");
+    assert!(bytes(Draft { key: Some((&*long).into()), ..plain.clone() }) >= base + 128);
+    assert!(bytes(Draft { except: Some((&*long).into()), ..plain }) >= base + 128);
+}
+
+#[test]
 fn the_hub_lets_go_its_oldest_events() {
     let engine = engine(|config| {
         config.limits.event_bytes = 100_000;

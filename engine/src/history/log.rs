@@ -22,6 +22,9 @@ pub type TopicKey = Key;
 const EVICTION_SAMPLE: usize = 5;
 /// How many topics are looked at for that, if one was found.
 const MAX_VISITED: usize = 256;
+/// How many topics and events one step of a sweep looks at and evicts, while publishers wait.
+const SWEEP_TOPICS: usize = 64;
+const SWEEP_EVENTS: usize = 1024;
 
 /// A frame on its way into a topic.
 pub(crate) struct Append {
@@ -69,7 +72,7 @@ struct OwnId {
 }
 
 /// The latest event of each key that the ring has let go, for readers that want just that.
-struct Conflation {
+pub(crate) struct Conflation {
     readers: u32,
     latest: HashMap<Box<str>, u64, ahash::RandomState>,
     kept: BTreeMap<u64, Frame>,
@@ -142,7 +145,7 @@ impl Log {
         Ok(done)
     }
 
-    /// Evicts what is too old from up to 64 topics behind slot `from`; also tells which of them are idle.
+    /// Evicts what is too old from some topics at and behind slot `from`; also tells which of them are idle.
     /// Returns the slot to go on from, or `None` when all have been seen.
     pub(crate) fn sweep(
         &self,
@@ -153,9 +156,12 @@ impl Log {
         let mut done = Committed::default();
         let mut inner = self.inner.lock();
         let mut from = from;
-        for _ in 0..64 {
+        let mut budget = SWEEP_EVENTS;
+        for _ in 0..SWEEP_TOPICS {
             let key = inner.topics.at_or_after(from)?.0;
-            inner.evict_old(key, now, &mut done);
+            if !inner.evict_old(key, now, &mut budget, &mut done) {
+                break;
+            }
             if inner.is_idle(key, now) {
                 idle.extend(inner.topics.get(key).map(|entry| (key, Arc::clone(&entry.name))));
             }
@@ -224,21 +230,19 @@ impl Inner {
         true
     }
 
-    /// Lets a topic go that [`pin`](Self::pin) held.
-    pub(crate) fn unpin(&mut self, topic: TopicKey, conflate: bool, now: Timestamp) {
-        let Some(entry) = self.topics.get_mut(topic) else { return };
+    /// Lets a topic go that [`pin`](Self::pin) held. What is returned is to be dropped outside the critical section.
+    pub(crate) fn unpin(&mut self, topic: TopicKey, conflate: bool, now: Timestamp) -> Option<Box<Conflation>> {
+        let entry = self.topics.get_mut(topic)?;
         entry.pins -= 1;
         entry.used = entry.used.max(now);
-        if conflate {
-            let last = entry.conflation.as_mut().is_some_and(|conflation| {
-                conflation.readers -= 1;
-                conflation.readers == 0
-            });
-            if last && let Some(conflation) = entry.conflation.take() {
-                entry.bytes -= conflation.kept_bytes;
-                self.bytes -= conflation.kept_bytes;
-            }
+        let conflation = entry.conflation.as_mut().filter(|_| conflate)?;
+        conflation.readers -= 1;
+        if conflation.readers > 0 {
+            return None;
         }
+        entry.bytes -= conflation.kept_bytes;
+        self.bytes -= conflation.kept_bytes;
+        entry.conflation.take()
     }
 
     /// Closes a topic; false if it was freed or closed before.
@@ -384,10 +388,11 @@ impl Inner {
         true
     }
 
-    fn evict_old(&mut self, topic: TopicKey, now: Timestamp, done: &mut Committed) {
+    /// Evicts what is too old, at most `budget` events; false if there is more.
+    fn evict_old(&mut self, topic: TopicKey, now: Timestamp, budget: &mut usize, done: &mut Committed) -> bool {
         let age = self.config.history.age_ms;
         if age == 0 {
-            return;
+            return true;
         }
         while self
             .topics
@@ -395,8 +400,13 @@ impl Inner {
             .and_then(|entry| entry.ring.oldest())
             .is_some_and(|frame| now.since(frame.published_at()) >= age)
         {
+            if *budget == 0 {
+                return false;
+            }
+            *budget -= 1;
             self.evict_one(topic, done);
         }
+        true
     }
 }
 

@@ -31,10 +31,10 @@ pub(super) fn open(
         let pinned = topics.iter().take_while(|topic| log.pin(topic.key, conflate)).count();
         if pinned < topics.len() {
             // Freed between look-up and here: give all back and look again.
-            for topic in &topics[..pinned] {
-                log.unpin(topic.key, conflate, now);
-            }
+            let unpin = |topic: &Arc<Topic>| log.unpin(topic.key, conflate, now);
+            let kept: Vec<_> = topics[..pinned].iter().map(unpin).collect();
             drop(log);
+            drop(kept);
             for topic in &topics {
                 topic.interests.unregister(watcher);
             }
@@ -88,7 +88,8 @@ pub(super) fn add(
 /// Leaves a topic.
 pub(super) fn leave(core: &Core, watcher: &Watcher, topic: &Topic, lag: LagPolicy) {
     topic.interests.unregister(watcher);
-    core.log.lock().unpin(topic.key, lag == LagPolicy::Conflate, core.now());
+    // Dropped when the log is unlocked.
+    let _kept = core.log.lock().unpin(topic.key, lag == LagPolicy::Conflate, core.now());
 }
 
 /// Checks every field; returns the topics without repetition.

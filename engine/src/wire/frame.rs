@@ -30,6 +30,8 @@ const ID_LINE: usize = 4 + MAX_EPOCH_BYTES + 1 + 20 + 1;
 const END: &[u8] = b"\n\r\n";
 /// What a frame costs beside its bytes: the shared header, its reference counts and its slot in the ring.
 const OVERHEAD: u64 = 160;
+/// What a publisher's own id costs beside a copy of its bytes: its entry in the index of ids.
+const ID_OVERHEAD: u64 = 64;
 
 /// One event as bytes. Cloning copies a pointer; the bytes are never written again.
 #[derive(Clone)]
@@ -278,7 +280,9 @@ impl Frame {
 
     /// Memory that the frame holds, in bytes, its bookkeeping included.
     pub(crate) fn cost(&self) -> u64 {
-        self.0.buf.capacity() as u64 + OVERHEAD
+        let id = self.own_id().map_or(0, |id| id.len() as u64 + ID_OVERHEAD);
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len() as u64);
+        self.0.buf.capacity() as u64 + OVERHEAD + id + text(&self.0.except) + text(&self.0.key)
     }
 }
 
