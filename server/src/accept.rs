@@ -48,7 +48,8 @@ pub(crate) fn bind(address: SocketAddr, dead_after: Duration) -> io::Result<StdL
 /// effort: heartbeats and write deadlines do it too, more slowly.
 fn set_death(socket: &SockRef<'_>, dead_after: Duration) {
     let probe = Duration::from_secs(15);
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(probe));
+    let _ = socket
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(probe));
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = socket.set_tcp_user_timeout(Some(dead_after.max(Duration::from_secs(1))));
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -56,7 +57,12 @@ fn set_death(socket: &SockRef<'_>, dead_after: Duration) {
 }
 
 /// Accepts until the server stops.
-pub(crate) async fn run(app: Arc<App>, listener: TcpListener, tls: Option<TlsAcceptor>, reserve: Arc<Semaphore>) {
+pub(crate) async fn run(
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    reserve: Arc<Semaphore>,
+) {
     let stopping = app.shared.stopping();
     tokio::pin!(stopping);
     let mut spare = Spare::open();
@@ -88,7 +94,13 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener, tls: Option<TlsAcc
     }
 }
 
-fn admit(app: &Arc<App>, socket: TcpStream, from: SocketAddr, tls: Option<TlsAcceptor>, reserve: &Arc<Semaphore>) {
+fn admit(
+    app: &Arc<App>,
+    socket: TcpStream,
+    from: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    reserve: &Arc<Semaphore>,
+) {
     let admission = match app.shared.admit(from.ip()) {
         Ok(permit) => Admission::Counted(permit),
         Err(full) => {

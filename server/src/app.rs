@@ -58,7 +58,11 @@ impl App {
 
     /// The deadlines of a connection.
     pub(crate) fn limits(&self) -> Limits {
-        Limits { request: self.config.request_timeout, idle: self.config.idle_timeout, write: self.config.write_timeout }
+        Limits {
+            request: self.config.request_timeout,
+            idle: self.config.idle_timeout,
+            write: self.config.write_timeout,
+        }
     }
 
     /// `retry:` for one stream.
@@ -69,7 +73,8 @@ impl App {
     /// The age limit of one stream: shortened at random, so that streams opened together do not end together.
     pub(crate) fn max_age(&self) -> Option<Duration> {
         let age = self.config.stream_max_age;
-        (!age.is_zero()).then(|| age - self.jitter(age * u32::from(self.config.stream_max_age_jitter.min(100)) / 100))
+        (!age.is_zero())
+            .then(|| age - self.jitter(age * u32::from(self.config.stream_max_age_jitter.min(100)) / 100))
     }
 
     fn jitter(&self, spread: Duration) -> Duration {

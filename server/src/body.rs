@@ -106,7 +106,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let progress = PROGRESS.try_with(Arc::clone).ok();
         if let Some(progress) = &progress {
             *progress.handed.lock() = None;
@@ -249,7 +252,11 @@ impl StreamBody {
 
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match &mut self.heartbeat {
-            Some(heartbeat) => heartbeat.timer.as_mut().poll(cx).map(|()| Some(Bytes::from_static(heartbeat.bytes.as_bytes()))),
+            Some(heartbeat) => heartbeat
+                .timer
+                .as_mut()
+                .poll(cx)
+                .map(|()| Some(Bytes::from_static(heartbeat.bytes.as_bytes()))),
             None => Poll::Pending,
         }
     }
@@ -267,7 +274,8 @@ impl StreamBody {
     /// From a queue that is not empty: small events joined, or the first slice of a large one.
     fn next_batch(&mut self) -> Option<Bytes> {
         let mut batch = BytesMut::with_capacity(BATCH_BYTES);
-        while let Some(next) = self.queue.pop_front_if(|next| batch.len() + next.wire().len() <= BATCH_BYTES) {
+        while let Some(next) = self.queue.pop_front_if(|next| batch.len() + next.wire().len() <= BATCH_BYTES)
+        {
             batch.extend_from_slice(next.wire());
         }
         // Only the last event of a pull can be a large one.

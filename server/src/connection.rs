@@ -58,7 +58,13 @@ pub(crate) enum Admission {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, from: SocketAddr, admission: Admission, tls: Option<TlsAcceptor>) {
+pub(crate) async fn serve(
+    app: Arc<App>,
+    socket: TcpStream,
+    from: SocketAddr,
+    admission: Admission,
+    tls: Option<TlsAcceptor>,
+) {
     let limits = app.limits();
     let first = Instant::now() + limits.request;
     let watch = Watch::new(limits, first);
@@ -126,7 +132,13 @@ impl Connection {
     }
 
     /// Serves HTTP/1. Gives the socket back if it leaves for a lane.
-    async fn serve_h1<T>(&self, stream: T, ahead: Bytes, full: Option<Full>, may_leave: bool) -> Option<(Peer<T>, Bytes, Box<Leaving>)>
+    async fn serve_h1<T>(
+        &self,
+        stream: T,
+        ahead: Bytes,
+        full: Option<Full>,
+        may_leave: bool,
+    ) -> Option<(Peer<T>, Bytes, Box<Leaving>)>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -170,10 +182,10 @@ impl Connection {
             if connection.poll_without_shutdown(cx).is_ready() {
                 return Poll::Ready(Outcome::Done);
             }
-            if !self.watch.is_blocked() {
-                if let Some(leaving) = slot.lock().take() {
-                    return Poll::Ready(Outcome::Leave(leaving));
-                }
+            if !self.watch.is_blocked()
+                && let Some(leaving) = slot.lock().take()
+            {
+                return Poll::Ready(Outcome::Leave(leaving));
             }
             if stops && self.watch.is_quiet() {
                 return Poll::Ready(Outcome::Late);
@@ -293,12 +305,28 @@ async fn sniff(socket: &mut TcpStream) -> io::Result<(bool, Bytes)> {
 }
 
 /// Gives the socket to its lane.
-fn hand_over(peer: Peer<TcpStream>, unread: Bytes, leaving: Leaving, permit: Option<ConnectionPermit>) -> io::Result<()> {
+fn hand_over(
+    peer: Peer<TcpStream>,
+    unread: Bytes,
+    leaving: Leaving,
+    permit: Option<ConnectionPermit>,
+) -> io::Result<()> {
     let Leaving { lane, head, framing, subscription, group, client, open, max_age } = leaving;
     let (socket, ahead) = peer.into_inner();
     let socket = socket.into_std()?;
     let read_ahead = [&ahead[..], &unread[..]].concat();
-    lane.adopt(LaneStream { socket, head, read_ahead, framing, subscription, group, client, permit, open, max_age });
+    lane.adopt(LaneStream {
+        socket,
+        head,
+        read_ahead,
+        framing,
+        subscription,
+        group,
+        client,
+        permit,
+        open,
+        max_age,
+    });
     Ok(())
 }
 

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 
 use fanfare_engine::Code;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 
 use crate::host::Authority;
@@ -55,13 +56,20 @@ impl Origins {
     }
 
     /// What a preflight is told besides: methods and headers. Nothing for origins that are not listed.
-    pub(crate) fn preflight(&self, request: &HeaderMap, methods: &'static str) -> Vec<(HeaderName, HeaderValue)> {
+    pub(crate) fn preflight(
+        &self,
+        request: &HeaderMap,
+        methods: &'static str,
+    ) -> Vec<(HeaderName, HeaderValue)> {
         if !request.contains_key(ACCESS_CONTROL_REQUEST_METHOD) || self.listed(request).is_none() {
             return Vec::new();
         }
         let mut headers = vec![
             (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods)),
-            (ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("last-event-id, content-type, cache-control, authorization")),
+            (
+                ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static("last-event-id, content-type, cache-control, authorization"),
+            ),
             (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
         ];
         if request.contains_key(REQUEST_PRIVATE_NETWORK) {
@@ -94,7 +102,9 @@ impl Origins {
 /// Whether `origin` is the place that the request was sent to. Its scheme may differ: a proxy in front may speak TLS for us.
 fn is_own(origin: &str, own: Option<&Authority>) -> bool {
     let schemes = [("http://", 80), ("https://", 443)];
-    let Some((rest, port)) = schemes.iter().find_map(|&(scheme, port)| Some((origin.strip_prefix(scheme)?, port))) else {
+    let Some((rest, port)) =
+        schemes.iter().find_map(|&(scheme, port)| Some((origin.strip_prefix(scheme)?, port)))
+    else {
         return false;
     };
     match (own, Authority::parse(rest)) {
@@ -108,7 +118,12 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+            })
+            .collect()
     }
 
     fn origins(credentials: bool) -> Origins {
@@ -124,8 +139,16 @@ mod tests {
             ("localhost:4780", &[("sec-fetch-site", "cross-site")], false),
             ("localhost:4780", &[("sec-fetch-site", "same-site")], false),
             ("localhost:4780", &[("origin", "http://localhost:4780")], true),
-            ("localhost:4780", &[("origin", "http://localhost:4780"), ("sec-fetch-site", "same-origin")], true),
-            ("localhost:4780", &[("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site")], false),
+            (
+                "localhost:4780",
+                &[("origin", "http://localhost:4780"), ("sec-fetch-site", "same-origin")],
+                true,
+            ),
+            (
+                "localhost:4780",
+                &[("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site")],
+                false,
+            ),
             ("localhost:4780", &[("origin", "http://127.0.0.1:4780")], false),
             ("localhost:4780", &[("origin", "https://app.example"), ("sec-fetch-site", "cross-site")], true),
             ("localhost:4780", &[("origin", "https://app.example.evil")], false),
@@ -149,10 +172,15 @@ mod tests {
 
     #[test]
     fn readers_are_named_never_a_star() {
-        let find = |list: &[(HeaderName, HeaderValue)], name: HeaderName| list.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+        let find = |list: &[(HeaderName, HeaderValue)], name: HeaderName| {
+            list.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone())
+        };
         for credentials in [false, true] {
             let listed = origins(credentials).reading(&headers(&[("origin", "https://app.example")]));
-            assert_eq!(find(&listed, ACCESS_CONTROL_ALLOW_ORIGIN), Some(HeaderValue::from_static("https://app.example")));
+            assert_eq!(
+                find(&listed, ACCESS_CONTROL_ALLOW_ORIGIN),
+                Some(HeaderValue::from_static("https://app.example"))
+            );
             assert_eq!(find(&listed, ACCESS_CONTROL_ALLOW_CREDENTIALS).is_some(), credentials);
             assert_eq!(find(&listed, VARY), Some(HeaderValue::from_static("origin")));
             let foreign = origins(credentials).reading(&headers(&[("origin", "https://evil.example")]));
@@ -163,10 +191,25 @@ mod tests {
 
     #[test]
     fn a_preflight_may_ask_for_last_event_id() {
-        let ask = [("origin", "https://app.example"), ("access-control-request-method", "GET"), ("access-control-request-headers", "last-event-id")];
+        let ask = [
+            ("origin", "https://app.example"),
+            ("access-control-request-method", "GET"),
+            ("access-control-request-headers", "last-event-id"),
+        ];
         let told = origins(false).preflight(&headers(&ask), "GET, POST");
-        assert!(told.iter().any(|(name, value)| *name == ACCESS_CONTROL_ALLOW_HEADERS && value.as_bytes().starts_with(b"last-event-id")));
-        assert!(origins(false).preflight(&headers(&[("origin", "https://evil.example"), ("access-control-request-method", "GET")]), "GET").is_empty());
-        assert!(origins(false).preflight(&headers(&[("origin", "https://app.example")]), "GET").is_empty(), "no preflight");
+        assert!(told.iter().any(|(name, value)| *name == ACCESS_CONTROL_ALLOW_HEADERS
+            && value.as_bytes().starts_with(b"last-event-id")));
+        assert!(
+            origins(false)
+                .preflight(
+                    &headers(&[("origin", "https://evil.example"), ("access-control-request-method", "GET")]),
+                    "GET"
+                )
+                .is_empty()
+        );
+        assert!(
+            origins(false).preflight(&headers(&[("origin", "https://app.example")]), "GET").is_empty(),
+            "no preflight"
+        );
     }
 }

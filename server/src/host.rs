@@ -38,7 +38,8 @@ impl Authority {
                 (host, port)
             }
             None => {
-                let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+                let (name, port) =
+                    text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
                 (Host::of_name(name)?, port)
             }
         };
@@ -78,14 +79,18 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// Loopback names and literal addresses, and `configured` ones.
     pub(crate) fn new(configured: &[String]) -> Hosts {
-        Hosts { names: configured.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect() }
+        Hosts {
+            names: configured.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect(),
+        }
     }
 
     fn serves(&self, host: &Host) -> bool {
         match host {
             Host::Address(_) => true,
             // Names under `localhost` are loopback in every resolver that follows RFC 6761, 6.3.
-            Host::Name(name) => name == "localhost" || name.ends_with(".localhost") || self.names.contains(name),
+            Host::Name(name) => {
+                name == "localhost" || name.ends_with(".localhost") || self.names.contains(name)
+            }
         }
     }
 
@@ -100,12 +105,15 @@ impl Hosts {
         }
         let header = match header {
             Some(value) => Some(value.to_str().map_err(|_| malformed("the Host header is not a host"))?),
-            None if request.version == Version::HTTP_11 => return Err(malformed("HTTP/1.1 needs a Host header")),
+            None if request.version == Version::HTTP_11 => {
+                return Err(malformed("HTTP/1.1 needs a Host header"));
+            }
             None => None,
         };
         // An absolute-form target or `:authority` must name a served host as well as the header.
         for text in request.uri.authority().map(http::uri::Authority::as_str).into_iter().chain(header) {
-            let authority = Authority::parse(text).ok_or_else(|| malformed("the Host header is not a host"))?;
+            let authority =
+                Authority::parse(text).ok_or_else(|| malformed("the Host header is not a host"))?;
             if !self.serves(&authority.host) {
                 let message = "this hub does not answer to that host name; add it to the option `hosts`";
                 return Err(Refusal::new(Code::ForbiddenHost, message).field("host"));
@@ -141,17 +149,51 @@ mod tests {
     #[test]
     fn only_known_names_are_served() {
         for host in [
-            "localhost", "LOCALHOST", "localhost.", "localhost:4780", "app.localhost:1", "127.0.0.1", "127.0.0.1:80", "192.0.2.1", "[::1]", "[::1]:8443",
-            "[2001:db8::1]", "hub.example", "HUB.example.:99", "localhost:",
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "localhost:4780",
+            "app.localhost:1",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "192.0.2.1",
+            "[::1]",
+            "[::1]:8443",
+            "[2001:db8::1]",
+            "hub.example",
+            "HUB.example.:99",
+            "localhost:",
         ] {
             assert_eq!(check(Version::HTTP_11, "/", &[host]), 200, "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "hub.example.evil", "xhub.example", "127.0.0.1.evil.example", "0x7f.1", "127.1", "2130706433"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "hub.example.evil",
+            "xhub.example",
+            "127.0.0.1.evil.example",
+            "0x7f.1",
+            "127.1",
+            "2130706433",
+        ] {
             assert_eq!(check(Version::HTTP_11, "/", &[host]), 421, "{host}");
         }
         for host in [
-            "", "localhost/", "localhost?", "localhost#a", "user@localhost", "local host", "localhost:port", "localhost:99999", "[::1", "::1", "[::1]x", "[fe80::1%25eth0]",
-            "localhost:80:80", ".", "http://localhost",
+            "",
+            "localhost/",
+            "localhost?",
+            "localhost#a",
+            "user@localhost",
+            "local host",
+            "localhost:port",
+            "localhost:99999",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[fe80::1%25eth0]",
+            "localhost:80:80",
+            ".",
+            "http://localhost",
         ] {
             assert_eq!(check(Version::HTTP_11, "/", &[host]), 400, "{host}");
         }

@@ -35,7 +35,11 @@ impl<T> Peer<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Peer<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.ahead.has_remaining() {
             let take = self.ahead.len().min(buf.remaining());
             buf.put_slice(&self.ahead.split_to(take));
@@ -90,10 +94,13 @@ fn own_answer(buf: &[u8], watch: &Watch) -> Option<Bytes> {
     let refusal = match status {
         b"400" => Refusal::new(Code::InvalidBody, "the request is not valid HTTP").field("request"),
         // One limit covers request line and fields; which of them is too long shows in whether the line has ended.
-        b"431" if watch.head().line_ended => {
-            Refusal::new(Code::HeaderTooLarge, "the request's header fields are too many or too large (`limits.header_bytes`)")
+        b"431" if watch.head().line_ended => Refusal::new(
+            Code::HeaderTooLarge,
+            "the request's header fields are too many or too large (`limits.header_bytes`)",
+        ),
+        b"414" | b"431" => {
+            Refusal::new(Code::UriTooLong, "the request target is too long (`limits.header_bytes`)")
         }
-        b"414" | b"431" => Refusal::new(Code::UriTooLong, "the request target is too long (`limits.header_bytes`)"),
         _ => return None,
     };
     let body = refusal.json();

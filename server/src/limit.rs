@@ -66,7 +66,8 @@ impl PublishRate {
         if bucket.level < needed {
             let wait_ms = (needed - bucket.level).div_ceil_by(rate);
             let seconds = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
-            let message = format!("this address may publish {} events per second (`limits.publish_rate`)", self.rate);
+            let message =
+                format!("this address may publish {} events per second (`limits.publish_rate`)", self.rate);
             return Err(Refusal::new(Code::RateLimited, message).limit(self.rate).retry_after(seconds));
         }
         bucket.level -= cost;
@@ -77,7 +78,10 @@ impl PublishRate {
 impl Bucket {
     fn refilled(self, rate: i64, full: i64, now: Timestamp) -> Bucket {
         let elapsed = i64::try_from(now.0.saturating_sub(self.at.0)).unwrap_or(i64::MAX);
-        Bucket { level: self.level.saturating_add(elapsed.saturating_mul(rate)).min(full), at: Timestamp(now.0.max(self.at.0)) }
+        Bucket {
+            level: self.level.saturating_add(elapsed.saturating_mul(rate)).min(full),
+            at: Timestamp(now.0.max(self.at.0)),
+        }
     }
 }
 
@@ -122,7 +126,10 @@ mod tests {
             let _ = rate.take(IpAddr::V4(n.into()), 1, Timestamp(1));
         }
         assert_eq!(rate.table.lock().buckets.len(), MAX_ADDRESSES);
-        assert!(rate.take(IpAddr::V4(u32::MAX.into()), 1, Timestamp(1)).is_err(), "the shared bucket is empty");
+        assert!(
+            rate.take(IpAddr::V4(u32::MAX.into()), 1, Timestamp(1)).is_err(),
+            "the shared bucket is empty"
+        );
         assert!(rate.take(IpAddr::V4(u32::MAX.into()), 1, Timestamp(1_001)).is_ok());
         assert_eq!(rate.table.lock().buckets.len(), 1, "full buckets were forgotten");
     }

@@ -14,37 +14,82 @@ pub(crate) fn render(app: &App) -> String {
     let now = Snapshot::take(app);
     let mut out = Exposition(String::with_capacity(4096));
     out.one("fanfare_connections", "gauge", "Connections open.", now.connections);
-    out.one("fanfare_connections_limit", "gauge", "Connections that may be open at once.", now.connections_limit);
+    out.one(
+        "fanfare_connections_limit",
+        "gauge",
+        "Connections that may be open at once.",
+        now.connections_limit,
+    );
     out.one("fanfare_connections_refused_total", "counter", "Connections refused at a limit.", now.refused);
-    out.many("fanfare_streams", "gauge", "Event streams open, by protocol.", "protocol", [("h1", now.streams_h1), ("h2", now.streams_h2)]);
-    out.one("fanfare_http_requests_total", "counter", "HTTP requests answered, streams included.", now.requests);
+    out.many(
+        "fanfare_streams",
+        "gauge",
+        "Event streams open, by protocol.",
+        "protocol",
+        [("h1", now.streams_h1), ("h2", now.streams_h2)],
+    );
+    out.one(
+        "fanfare_http_requests_total",
+        "counter",
+        "HTTP requests answered, streams included.",
+        now.requests,
+    );
     out.one("fanfare_http_errors_total", "counter", "HTTP requests answered with a 4xx or 5xx.", now.errors);
     out.one("fanfare_events_published_total", "counter", "Events published.", now.engine.published);
-    out.one("fanfare_events_published_bytes_total", "counter", "Bytes of published events, as they go to readers.", now.engine.published_bytes);
+    out.one(
+        "fanfare_events_published_bytes_total",
+        "counter",
+        "Bytes of published events, as they go to readers.",
+        now.engine.published_bytes,
+    );
     out.one("fanfare_events_refused_total", "counter", "Events refused.", now.engine.refused);
     out.one("fanfare_events_dropped_total", "counter", "Events that a handler dropped.", now.engine.dropped);
     out.one("fanfare_deliveries_total", "counter", "Events written to readers over the network.", now.frames);
-    out.one("fanfare_delivered_bytes_total", "counter", "Bytes of events written to readers over the network.", now.bytes);
+    out.one(
+        "fanfare_delivered_bytes_total",
+        "counter",
+        "Bytes of events written to readers over the network.",
+        now.bytes,
+    );
     out.one("fanfare_gaps_total", "counter", "Gap notices written to readers over the network.", now.gaps);
-    out.one("fanfare_readers_lapped_total", "counter", "Streams ended because history moved past their reader.", now.lapped);
-    out.one("fanfare_readers_stalled_total", "counter", "Streams ended because their reader took nothing for timeouts.write.", now.stalled);
+    out.one(
+        "fanfare_readers_lapped_total",
+        "counter",
+        "Streams ended because history moved past their reader.",
+        now.lapped,
+    );
+    out.one(
+        "fanfare_readers_stalled_total",
+        "counter",
+        "Streams ended because their reader took nothing for timeouts.write.",
+        now.stalled,
+    );
     out.one("fanfare_history_events", "gauge", "Events retained.", now.engine.history_events);
     out.one("fanfare_history_bytes", "gauge", "Bytes of history retained.", now.engine.history_bytes);
-    out.one("fanfare_history_limit_bytes", "gauge", "Bytes of history that may be retained.", now.history_limit);
+    out.one(
+        "fanfare_history_limit_bytes",
+        "gauge",
+        "Bytes of history that may be retained.",
+        now.history_limit,
+    );
     out.one("fanfare_topics", "gauge", "Topics.", now.engine.topics as u64);
     out.one("fanfare_topics_limit", "gauge", "Topics that may exist at once.", u64::from(now.topics_limit));
-    out.one("fanfare_subscriptions", "gauge", "Cursors of readers, in process and over the network; identical readers share one.", now.engine.subscriptions as u64);
-    let columns: [(&str, &str, &str, fn(&LaneStats) -> u64); 4] = [
-        ("fanfare_lane_sockets", "gauge", "Sockets of each lane.", |lane| lane.sockets),
-        ("fanfare_lane_batches_total", "counter", "Batches pulled by each lane.", |lane| lane.batches),
-        ("fanfare_lane_writes_total", "counter", "Writes to sockets by each lane.", |lane| lane.writes),
-        ("fanfare_lane_partial_writes_total", "counter", "Writes that a full socket cut short.", |lane| lane.partial),
-    ];
+    out.one(
+        "fanfare_subscriptions",
+        "gauge",
+        "Cursors of readers, in process and over the network; identical readers share one.",
+        now.engine.subscriptions as u64,
+    );
     let names: Vec<String> = (0..now.lanes.len()).map(|index| index.to_string()).collect();
-    for (name, kind, help, value) in columns {
+    let mut column = |name: &str, kind: &str, help: &str, value: fn(&LaneStats) -> u64| {
         let values = names.iter().zip(&now.lanes).map(|(index, lane)| (index.as_str(), value(lane)));
         out.many(name, kind, help, "lane", values);
-    }
+    };
+    column("fanfare_lane_sockets", "gauge", "Sockets of each lane.", |lane| lane.sockets);
+    column("fanfare_lane_batches_total", "counter", "Batches pulled by each lane.", |lane| lane.batches);
+    column("fanfare_lane_writes_total", "counter", "Writes to sockets by each lane.", |lane| lane.writes);
+    let help = "Writes that a full socket cut short.";
+    column("fanfare_lane_partial_writes_total", "counter", help, |lane| lane.partial);
     out.head("fanfare_uptime_seconds", "gauge", "Seconds since the start.");
     let _ = writeln!(out.0, "fanfare_uptime_seconds {}.{:03}", now.uptime_ms / 1_000, now.uptime_ms % 1_000);
     out.head("fanfare_build_info", "gauge", "Version, as a label.");
@@ -65,7 +110,14 @@ impl Exposition {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
-    fn many<'a>(&mut self, name: &str, kind: &str, help: &str, label: &str, values: impl IntoIterator<Item = (&'a str, u64)>) {
+    fn many<'a>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, u64)>,
+    ) {
         self.head(name, kind, help);
         for (text, value) in values {
             let _ = writeln!(self.0, "{name}{{{label}=\"{text}\"}} {value}");

@@ -27,8 +27,9 @@ pub(crate) fn parse<'a>(topic: &'a str, body: &'a str) -> Result<(Vec<Draft<'a>>
             let message = format!("more than {MAX_EVENTS} events in one request");
             return Err(Refusal::new(Code::TooLarge, message).limit(MAX_EVENTS as u64));
         }
-        let event: Line<'a> = serde_json::from_str(line)
-            .map_err(|error| Refusal::new(Code::InvalidBody, format!("line {number}: {}", reason(&error))).field("body"))?;
+        let event: Line<'a> = serde_json::from_str(line).map_err(|error| {
+            Refusal::new(Code::InvalidBody, format!("line {number}: {}", reason(&error))).field("body")
+        })?;
         drafts.push(Draft {
             topic: Cow::Borrowed(topic),
             event: event.event,
@@ -87,7 +88,10 @@ impl<'de> Visitor<'de> for LineVisitor {
         while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
             let Some(&member) = MEMBERS.iter().find(|&&member| member == name) else {
                 let shown: String = name.chars().take(64).collect();
-                return Err(de::Error::custom(format_args!("there is no member {shown:?}; known are {}", MEMBERS.join(", "))));
+                return Err(de::Error::custom(format_args!(
+                    "there is no member {shown:?}; known are {}",
+                    MEMBERS.join(", ")
+                )));
             };
             let named = |error: A::Error| de::Error::custom(format_args!("{member}: {error}"));
             let twice = if member == "retry" {
@@ -143,7 +147,12 @@ mod tests {
         assert_eq!(lines, [1, 3, 4]);
         assert_eq!(drafts[0], Draft::new("t", "a"));
         assert!(matches!(drafts[0].data, Cow::Borrowed(_)));
-        let full = Draft { retry: Some(5), except: Some("x".into()), key: Some("k".into()), ..Draft::new("t", "b\né").with_event("e").with_id("i") };
+        let full = Draft {
+            retry: Some(5),
+            except: Some("x".into()),
+            key: Some("k".into()),
+            ..Draft::new("t", "b\né").with_event("e").with_id("i")
+        };
         assert_eq!(drafts[1], full);
         assert_eq!(drafts[2], Draft::new("t", ""));
     }
@@ -168,7 +177,10 @@ mod tests {
             let text = String::from_utf8(refusal.json()).expect("JSON");
             let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
             let message = value["error"]["message"].as_str().expect("a message").to_owned();
-            assert!(message.starts_with("line 2: ") && message.contains(words.trim_start_matches("line 2")), "{line}: {message}");
+            assert!(
+                message.starts_with("line 2: ") && message.contains(words.trim_start_matches("line 2")),
+                "{line}: {message}"
+            );
         }
         assert_eq!(parse("t", " \r\n\n").expect_err("nothing").code, Code::InvalidBody);
     }

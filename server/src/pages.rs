@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::hash::Hasher;
 
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY};
 use http::StatusCode;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+    REFERRER_POLICY,
+};
 
 use crate::config::Page;
 use crate::reply::{self, Reply};
@@ -28,17 +31,29 @@ impl Pages {
     pub(crate) fn get(&self, path: &str, request: &HeaderMap) -> Option<Reply> {
         let (page, etag) = self.by_path.get(path)?;
         let known = request.get_all(IF_NONE_MATCH).iter().any(|value| {
-            value.to_str().is_ok_and(|list| list.split(',').any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == etag.as_bytes()))
+            value.to_str().is_ok_and(|list| {
+                list.split(',').any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == etag.as_bytes())
+            })
         });
-        let mut reply = if known { reply::empty(StatusCode::NOT_MODIFIED) } else { reply::full(StatusCode::OK, page.content_type, page.body) };
+        let mut reply = if known {
+            reply::empty(StatusCode::NOT_MODIFIED)
+        } else {
+            reply::full(StatusCode::OK, page.content_type, page.body)
+        };
         let headers = reply.headers_mut();
         headers.insert(ETAG, etag.clone());
         // Kept, but asked for each time: a page of another version must not talk to this hub.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(CONTENT_SECURITY_POLICY, POLICY);
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
-        headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+        headers.insert(
+            HeaderName::from_static("cross-origin-opener-policy"),
+            HeaderValue::from_static("same-origin"),
+        );
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("same-origin"),
+        );
         Some(reply)
     }
 }
@@ -58,7 +73,8 @@ fn etag(body: &[u8]) -> HeaderValue {
     }
     let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
     hasher.write(body);
-    HeaderValue::from_str(&format!("\"{:016x}\"", hasher.finish())).unwrap_or_else(|_| HeaderValue::from_static("\"0\""))
+    HeaderValue::from_str(&format!("\"{:016x}\"", hasher.finish()))
+        .unwrap_or_else(|_| HeaderValue::from_static("\"0\""))
 }
 
 #[cfg(test)]
@@ -71,7 +87,9 @@ mod tests {
         let first = pages.get("/", &HeaderMap::new()).expect("a page");
         assert_eq!(first.status(), 200);
         let tag = first.headers()[ETAG].clone();
-        let ask = |value: HeaderValue| pages.get("/", &HeaderMap::from_iter([(IF_NONE_MATCH, value)])).expect("a page").status();
+        let ask = |value: HeaderValue| {
+            pages.get("/", &HeaderMap::from_iter([(IF_NONE_MATCH, value)])).expect("a page").status()
+        };
         assert_eq!(ask(tag), 304);
         assert_eq!(ask(HeaderValue::from_static("\"other\"")), 200);
         assert!(pages.get("/other", &HeaderMap::new()).is_none());

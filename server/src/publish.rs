@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use bytes::{Buf, BytesMut};
 use fanfare_engine::{Code, Draft, MAX_RETRY_MS, PublishError, Published};
+use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
-use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -19,7 +19,13 @@ use crate::query::Query;
 use crate::reply::{self, Refusal, Reply};
 
 /// POST /events/TOPIC
-pub(crate) async fn publish(app: &App, from: IpAddr, topic: &str, request: &Parts, body: Incoming) -> Result<Reply, Refusal> {
+pub(crate) async fn publish(
+    app: &App,
+    from: IpAddr,
+    topic: &str,
+    request: &Parts,
+    body: Incoming,
+) -> Result<Reply, Refusal> {
     match body_kind(&request.headers)? {
         BodyKind::Raw => {
             let query = Query::parse(request.uri.query(), &["event", "id", "retry", "except", "key"], &[])?;
@@ -55,7 +61,9 @@ pub(crate) async fn publish(app: &App, from: IpAddr, topic: &str, request: &Part
             let now = app.now();
             app.rate.take(from, drafts.len() as u64, now)?;
             let published = app.engine.publish_batch(drafts, now).map_err(|failed| {
-                let place = lines.get(failed.index).map_or_else(|| "the batch".to_owned(), |line| format!("line {line}"));
+                let place = lines
+                    .get(failed.index)
+                    .map_or_else(|| "the batch".to_owned(), |line| format!("line {line}"));
                 refused(&failed.error).at(&place)
             })?;
             let ids: Vec<Option<String>> = published.iter().map(|published| id_of(app, published)).collect();
@@ -108,8 +116,14 @@ enum BodyKind {
 
 /// What the body is. Its bytes are taken as they are, so whatever would have to be decoded first is not taken.
 fn body_kind(headers: &HeaderMap) -> Result<BodyKind, Refusal> {
-    let unsupported = |message: &str, field: &str| Err(Refusal::new(Code::UnsupportedMediaType, message).field(field).close());
-    if headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let unsupported = |message: &str, field: &str| {
+        Err(Refusal::new(Code::UnsupportedMediaType, message).field(field).close())
+    };
+    if headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         return unsupported("compressed bodies are not taken", "content-encoding");
     }
     let mut types = headers.get_all(CONTENT_TYPE).iter();
@@ -130,15 +144,24 @@ fn body_kind(headers: &HeaderMap) -> Result<BodyKind, Refusal> {
     match essence.as_str() {
         "application/x-ndjson" | "application/ndjson" => Ok(BodyKind::Ndjson),
         // Its bytes are a wrapping that no reader of the event would expect.
-        "multipart/form-data" => unsupported("the body is published byte for byte: send it bare, not as a form with parts", "content-type"),
+        "multipart/form-data" => unsupported(
+            "the body is published byte for byte: send it bare, not as a form with parts",
+            "content-type",
+        ),
         "" => Ok(BodyKind::Raw),
-        essence if essence.split_once('/').is_some_and(|(main, sub)| !main.is_empty() && !sub.is_empty()) => Ok(BodyKind::Raw),
+        essence if essence.split_once('/').is_some_and(|(main, sub)| !main.is_empty() && !sub.is_empty()) => {
+            Ok(BodyKind::Raw)
+        }
         _ => unsupported("the Content-Type is not a media type", "content-type"),
     }
 }
 
 /// Reads the body within `limits.body_bytes`, `timeouts.body` and the memory that all bodies share.
-async fn read<'a>(app: &'a App, headers: &HeaderMap, mut body: Incoming) -> Result<(BytesMut, Option<SemaphorePermit<'a>>), Refusal> {
+async fn read<'a>(
+    app: &'a App,
+    headers: &HeaderMap,
+    mut body: Incoming,
+) -> Result<(BytesMut, Option<SemaphorePermit<'a>>), Refusal> {
     let limit = app.config.max_body_bytes;
     let too_large = || {
         let message = format!("the body is larger than {limit} bytes (limits.body_bytes)");
@@ -152,7 +175,11 @@ async fn read<'a>(app: &'a App, headers: &HeaderMap, mut body: Incoming) -> Resu
         let mut bytes = BytesMut::new();
         let mut memory: Option<SemaphorePermit<'a>> = None;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Refusal::new(Code::InvalidBody, "the body ends early or is not well-formed").field("body").close())?;
+            let frame = frame.map_err(|_| {
+                Refusal::new(Code::InvalidBody, "the body ends early or is not well-formed")
+                    .field("body")
+                    .close()
+            })?;
             // Trailers say nothing that we use.
             let Ok(data) = frame.into_data() else { continue };
             let length = bytes.len() + data.remaining();
@@ -164,7 +191,9 @@ async fn read<'a>(app: &'a App, headers: &HeaderMap, mut body: Incoming) -> Resu
             if blocks > held {
                 let more = u32::try_from(blocks - held).unwrap_or(u32::MAX);
                 let granted = app.bodies.try_acquire_many(more).map_err(|_| {
-                    Refusal::new(Code::RateLimited, "too many large bodies are being received at once").retry_after(1).close()
+                    Refusal::new(Code::RateLimited, "too many large bodies are being received at once")
+                        .retry_after(1)
+                        .close()
                 })?;
                 match &mut memory {
                     Some(memory) => memory.merge(granted),
@@ -192,14 +221,24 @@ mod tests {
 
     #[test]
     fn only_what_is_taken_byte_for_byte_is_taken() {
-        let kind = |text: &'static str| body_kind(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(text))]));
-        for text in ["text/plain", "text/plain; charset=UTF-8", "application/x-www-form-urlencoded", "application/json", "application/octet-stream", ""] {
+        let kind = |text: &'static str| {
+            body_kind(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(text))]))
+        };
+        for text in [
+            "text/plain",
+            "text/plain; charset=UTF-8",
+            "application/x-www-form-urlencoded",
+            "application/json",
+            "application/octet-stream",
+            "",
+        ] {
             assert!(matches!(kind(text), Ok(BodyKind::Raw)), "{text}");
         }
         for text in ["application/x-ndjson", "Application/X-NDJSON; charset=\"utf-8\""] {
             assert!(matches!(kind(text), Ok(BodyKind::Ndjson)), "{text}");
         }
-        for text in ["multipart/form-data; boundary=x", "text/plain; charset=iso-8859-1", "nonsense", "text/"] {
+        for text in ["multipart/form-data; boundary=x", "text/plain; charset=iso-8859-1", "nonsense", "text/"]
+        {
             assert_eq!(kind(text).err().map(|refusal| refusal.status.as_u16()), Some(415), "{text}");
         }
     }
@@ -208,7 +247,11 @@ mod tests {
     fn retry_is_digits_only() {
         assert_eq!(parse_retry("0015"), Ok(15));
         for text in ["", "-1", "+1", "1.5", "1e3", "٣", "99999999999999999999999", "1 "] {
-            assert_eq!(parse_retry(text).err().map(|refusal| refusal.code), Some(Code::InvalidRetry), "{text}");
+            assert_eq!(
+                parse_retry(text).err().map(|refusal| refusal.code),
+                Some(Code::InvalidRetry),
+                "{text}"
+            );
         }
     }
 }

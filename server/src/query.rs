@@ -26,7 +26,8 @@ impl<'a> Query<'a> {
             let repeatable = many.contains(&&*name);
             if !repeatable && !single.contains(&&*name) {
                 let known: Vec<&str> = single.iter().chain(many).copied().collect();
-                let message = format!("there is no parameter `{}` here; known are {}", shown(&name), known.join(", "));
+                let message =
+                    format!("there is no parameter `{}` here; known are {}", shown(&name), known.join(", "));
                 return Err(Refusal::new(Code::UnknownParameter, message).field(shown(&name)));
             }
             let value = decode_form(value).map_err(|fault| match &*name {

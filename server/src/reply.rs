@@ -99,7 +99,9 @@ impl Refusal {
         if let Some(limit) = self.limit {
             error.insert("limit".into(), limit.into());
         }
-        let mut body = Value::Object(Map::from_iter([("error".to_owned(), Value::Object(error))])).to_string().into_bytes();
+        let mut body = Value::Object(Map::from_iter([("error".to_owned(), Value::Object(error))]))
+            .to_string()
+            .into_bytes();
         body.push(b'\n');
         body
     }
@@ -183,7 +185,8 @@ mod tests {
 
     #[test]
     fn an_error_is_json_with_a_stable_code() {
-        let refusal = Refusal::new(Code::TooLarge, "the event has 7 bytes").field("data").limit(5).at("line 3");
+        let refusal =
+            Refusal::new(Code::TooLarge, "the event has 7 bytes").field("data").limit(5).at("line 3");
         let text = String::from_utf8(refusal.json()).expect("JSON is UTF-8");
         let value: Value = serde_json::from_str(&text).expect("valid JSON");
         assert_eq!(value["error"]["code"], "too_large");
@@ -197,9 +200,16 @@ mod tests {
     fn only_faults_of_ours_are_5xx_without_retry() {
         for &code in Code::ALL {
             let refusal = Refusal::new(code, "x");
-            let ours = matches!(code, Code::Internal | Code::HandlerFailed | Code::InvalidConfig | Code::StaleHandle);
+            let ours = matches!(
+                code,
+                Code::Internal | Code::HandlerFailed | Code::InvalidConfig | Code::StaleHandle
+            );
             assert_eq!(refusal.status == StatusCode::INTERNAL_SERVER_ERROR, ours, "{code}");
-            assert_eq!(refusal.into_reply().headers().contains_key(RETRY_AFTER), status_of(code) == StatusCode::SERVICE_UNAVAILABLE, "{code}");
+            assert_eq!(
+                refusal.into_reply().headers().contains_key(RETRY_AFTER),
+                status_of(code) == StatusCode::SERVICE_UNAVAILABLE,
+                "{code}"
+            );
         }
     }
 }

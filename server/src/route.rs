@@ -57,7 +57,9 @@ async fn decide(app: &Arc<App>, origin: &Origin, request: &Parts, body: Incoming
     let framed_twice = request.headers.contains_key(TRANSFER_ENCODING)
         && (origin.content_length || request.headers.contains_key(CONTENT_LENGTH));
     if framed_twice {
-        return Err(Refusal::new(Code::InvalidBody, "both Content-Length and Transfer-Encoding").field("content-length").close());
+        return Err(Refusal::new(Code::InvalidBody, "both Content-Length and Transfer-Encoding")
+            .field("content-length")
+            .close());
     }
     let own = app.hosts.check(request)?;
     if let Some(full) = origin.full {
@@ -113,7 +115,9 @@ async fn decide(app: &Arc<App>, origin: &Origin, request: &Parts, body: Incoming
     };
     match found {
         None => Err(Refusal::new(Code::NotFound, "nothing is served under this path")),
-        Some(_) if request.method == Method::OPTIONS => Ok(Answer::Reply(options(app, request, READ_METHODS))),
+        Some(_) if request.method == Method::OPTIONS => {
+            Ok(Answer::Reply(options(app, request, READ_METHODS)))
+        }
         Some(_) if !reads => Err(not_allowed(READ_METHODS)),
         Some(reply) => Ok(Answer::Reply(reply)),
     }
@@ -141,10 +145,10 @@ fn options(app: &App, request: &Parts, methods: &'static str) -> Reply {
 
 /// What depends on the request in every answer.
 fn finish(app: &App, origin: &Origin, request: &Parts, mut reply: Reply) -> Reply {
-    if request.method == Method::HEAD {
-        if let Some(length) = reply.body_mut().strip() {
-            reply.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
-        }
+    if request.method == Method::HEAD
+        && let Some(length) = reply.body_mut().strip()
+    {
+        reply.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
     }
     let headers = reply.headers_mut();
     headers.extend(app.origins.reading(&request.headers));

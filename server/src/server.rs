@@ -118,19 +118,27 @@ impl Server {
     pub fn start_at(engine: Engine, config: Config, clock: Clock) -> Result<Server, StartError> {
         config.validate().map_err(StartError::Config)?;
         let acceptor = match (&config.tls_cert, &config.tls_key) {
-            (Some(cert), Some(key)) => Some(tls::acceptor(cert, key).map_err(|error| StartError::Tls(error.to_string()))?),
+            (Some(cert), Some(key)) => {
+                Some(tls::acceptor(cert, key).map_err(|error| StartError::Tls(error.to_string()))?)
+            }
             _ => None,
         };
         let open = |addresses: &[SocketAddr]| -> Result<Vec<StdListener>, StartError> {
-            let open = |&address| accept::bind(address, config.write_timeout).map_err(|error| StartError::Bind { address, error });
+            let open = |&address| {
+                accept::bind(address, config.write_timeout)
+                    .map_err(|error| StartError::Bind { address, error })
+            };
             addresses.iter().map(open).collect()
         };
         let (plain, secure) = (open(&config.listen)?, open(&config.tls_listen)?);
-        let addresses = |listeners: &[StdListener]| listeners.iter().map(StdListener::local_addr).collect::<io::Result<Vec<_>>>();
+        let addresses = |listeners: &[StdListener]| {
+            listeners.iter().map(StdListener::local_addr).collect::<io::Result<Vec<_>>>()
+        };
         let (plain_addresses, tls_addresses) =
             (addresses(&plain).map_err(StartError::System)?, addresses(&secure).map_err(StartError::System)?);
 
-        let shared = Shared::new(clock, config.max_connections as u64, config.max_connections_per_address as u64);
+        let shared =
+            Shared::new(clock, config.max_connections as u64, config.max_connections_per_address as u64);
         let lanes = Lanes::start(&engine, &config, Arc::clone(&shared)).map_err(StartError::System)?;
         let threads = lanes.stats().len().max(1);
         let app = Arc::new(App::new(engine, config, shared, lanes));
@@ -154,7 +162,8 @@ impl Server {
                 Ok(())
             })
         };
-        let server = Server { app, runtime: Mutex::new(Some(runtime)), plain: plain_addresses, tls: tls_addresses };
+        let server =
+            Server { app, runtime: Mutex::new(Some(runtime)), plain: plain_addresses, tls: tls_addresses };
         // A server that goes out of scope here stops again.
         listening.map_err(StartError::System)?;
         tracing::info!(plain = ?server.plain, tls = ?server.tls, "listening");

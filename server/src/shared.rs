@@ -198,12 +198,12 @@ impl Connections {
         if book.open == 0 {
             self.empty.notify_all();
         }
-        if self.per_address > 0 {
-            if let Some(count) = book.by_address.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    book.by_address.remove(&address);
-                }
+        if self.per_address > 0
+            && let Some(count) = book.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                book.by_address.remove(&address);
             }
         }
     }
@@ -276,7 +276,8 @@ impl Jitter {
         if bound == 0 {
             return 0;
         }
-        let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z =
+            self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
@@ -290,7 +291,7 @@ mod tests {
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
     #[test]
     fn permits_count_in_all_and_per_address() {

@@ -58,7 +58,12 @@ pub(crate) fn framed(bytes: &[u8], framing: Framing) -> Vec<u8> {
 
 /// The whole HTTP/1 answer up to and with the opening, for a socket that leaves hyper. `extra` are headers that depend on the
 /// request (CORS); the caller vouches that names and values are valid field text.
-pub(crate) fn http1_head(framing: Framing, now: SystemTime, extra: &[(&str, &str)], opening: &[u8]) -> Vec<u8> {
+pub(crate) fn http1_head(
+    framing: Framing,
+    now: SystemTime,
+    extra: &[(&str, &str)],
+    opening: &[u8],
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(512 + opening.len());
     let mut line = |name: &str, value: &str| {
         out.extend_from_slice(name.as_bytes());
@@ -87,7 +92,8 @@ pub(crate) fn http1_head(framing: Framing, now: SystemTime, extra: &[(&str, &str
 /// IMF-fixdate (RFC 9110, 5.6.7).
 pub(crate) fn http_date(now: SystemTime) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Years start in March and eras have 400 years, so that the leap day is the last of its year.

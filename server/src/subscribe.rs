@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fanfare_engine::{
-    Code, InvalidField, LagPolicy, Start, SubscribeError, SubscribeOptions, Subscription, check_client, check_event_type, check_topic,
+    Code, InvalidField, LagPolicy, Start, SubscribeError, SubscribeOptions, Subscription, check_client,
+    check_event_type, check_topic,
 };
 use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -43,9 +44,16 @@ pub(crate) struct Leaving {
 const SINGLE: [&str; 6] = ["last_event_id", "lastEventId", "evs_last_event_id", "replay", "client", "lag"];
 
 /// GET and HEAD on /events and /events/TOPIC. `may_leave`: the connection is plain HTTP/1.
-pub(crate) fn subscribe(app: &Arc<App>, path_topic: Option<&str>, request: &Parts, may_leave: bool) -> Result<Answer, Refusal> {
+pub(crate) fn subscribe(
+    app: &Arc<App>,
+    path_topic: Option<&str>,
+    request: &Parts,
+    may_leave: bool,
+) -> Result<Answer, Refusal> {
     if !accepts_event_stream(&request.headers) {
-        return Err(Refusal::new(Code::NotAcceptable, "only text/event-stream is served here").field("accept"));
+        return Err(
+            Refusal::new(Code::NotAcceptable, "only text/event-stream is served here").field("accept")
+        );
     }
     let query = Query::parse(request.uri.query(), &SINGLE, &["topic", "event"])?;
     let options = options(app, path_topic, request, &query)?;
@@ -68,7 +76,8 @@ pub(crate) fn subscribe(app: &Arc<App>, path_topic: Option<&str>, request: &Part
             open: app.shared.open_stream(protocol),
             subscription,
             opening: opening(),
-            heartbeat: (!heartbeat.is_zero()).then(|| (heartbeat, stream::heartbeat(app.config.heartbeat_event))),
+            heartbeat: (!heartbeat.is_zero())
+                .then(|| (heartbeat, stream::heartbeat(app.config.heartbeat_event))),
             max_age: app.max_age(),
         });
         return Ok(Answer::Reply(stream_reply(Body::stream(body))));
@@ -92,7 +101,12 @@ pub(crate) fn subscribe(app: &Arc<App>, path_topic: Option<&str>, request: &Part
         head: stream::http1_head(framing, SystemTime::now(), &extra, &opening()),
         framing,
         subscription,
-        group: GroupKey { topics: sorted(&options.topics), events: sorted(&options.events), lag: options.lag, framing },
+        group: GroupKey {
+            topics: sorted(&options.topics),
+            events: sorted(&options.events),
+            lag: options.lag,
+            framing,
+        },
         client,
         open: app.shared.open_stream(protocol),
         max_age: app.max_age(),
@@ -111,7 +125,9 @@ pub(crate) fn come_back(app: &App) -> Reply {
 
 /// Whether the request is an EventSource's, which gives up for ever on any status but 200.
 pub(crate) fn is_event_source(request: &Parts) -> bool {
-    let asks = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("text/event-stream"));
+    let asks = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("text/event-stream"))
+    };
     request.method == Method::GET && request.headers.get_all(ACCEPT).iter().any(asks)
 }
 
@@ -145,7 +161,8 @@ fn invalid(error: &InvalidField) -> Refusal {
 }
 
 fn no_topic() -> Refusal {
-    Refusal::new(Code::InvalidTopic, "no topic is named: GET /events/TOPIC or /events?topic=TOPIC").field("topic")
+    Refusal::new(Code::InvalidTopic, "no topic is named: GET /events/TOPIC or /events?topic=TOPIC")
+        .field("topic")
 }
 
 fn too_many(limit: u32) -> Refusal {
@@ -165,7 +182,12 @@ fn check(app: &App, options: &SubscribeOptions<'_>) -> Result<(), Refusal> {
     topics.and_then(|()| events()).and_then(|()| client()).map_err(|error| invalid(&error))
 }
 
-fn options<'a>(app: &App, path_topic: Option<&'a str>, request: &'a Parts, query: &'a Query<'a>) -> Result<SubscribeOptions<'a>, Refusal> {
+fn options<'a>(
+    app: &App,
+    path_topic: Option<&'a str>,
+    request: &'a Parts,
+    query: &'a Query<'a>,
+) -> Result<SubscribeOptions<'a>, Refusal> {
     let mut topics: Vec<Cow<'a, str>> = Vec::new();
     for topic in path_topic.into_iter().chain(query.all("topic")) {
         if !topics.iter().any(|known| known == topic) {
@@ -195,12 +217,18 @@ fn start<'a>(headers: &'a HeaderMap, query: &'a Query<'a>) -> Result<Start<'a>, 
     let header = match (sent.next(), sent.next()) {
         (_, Some(_)) => return Err(id_refused("more than one Last-Event-ID header")),
         (Some(value), None) => {
-            let text = std::str::from_utf8(value.as_bytes()).map_err(|_| id_refused("the Last-Event-ID header is not UTF-8"))?;
+            let text = std::str::from_utf8(value.as_bytes())
+                .map_err(|_| id_refused("the Last-Event-ID header is not UTF-8"))?;
             Some(text).filter(|text| !text.is_empty())
         }
         (None, None) => None,
     };
-    let polyfilled = || query.one("evs_last_event_id").or_else(|| query.one("lastEventId")).or_else(|| query.one("last_event_id"));
+    let polyfilled = || {
+        query
+            .one("evs_last_event_id")
+            .or_else(|| query.one("lastEventId"))
+            .or_else(|| query.one("last_event_id"))
+    };
     if let Some(id) = header.or_else(polyfilled) {
         return Ok(Start::After(id.into()));
     }
@@ -209,7 +237,9 @@ fn start<'a>(headers: &'a HeaderMap, query: &'a Query<'a>) -> Result<Start<'a>, 
         Some("all") => Ok(Start::All),
         Some(text) => {
             let digits = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-            digits.map(Start::Last).ok_or_else(|| parameter("replay", "expected all, none or a number of events"))
+            digits
+                .map(Start::Last)
+                .ok_or_else(|| parameter("replay", "expected all, none or a number of events"))
         }
     }
 }
@@ -261,12 +291,28 @@ mod tests {
 
     #[test]
     fn accept_is_negotiated() {
-        let accepts = |text: &'static str| accepts_event_stream(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(text))]));
+        let accepts = |text: &'static str| {
+            accepts_event_stream(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(text))]))
+        };
         assert!(accepts_event_stream(&HeaderMap::new()));
-        for text in ["*/*", "text/event-stream", "Text/Event-Stream", "text/*", "application/json, */*;q=0.1", "text/event-stream;q=0.5, text/*;q=0", ""] {
+        for text in [
+            "*/*",
+            "text/event-stream",
+            "Text/Event-Stream",
+            "text/*",
+            "application/json, */*;q=0.1",
+            "text/event-stream;q=0.5, text/*;q=0",
+            "",
+        ] {
             assert!(accepts(text), "{text}");
         }
-        for text in ["application/json", "text/event-stream;q=0", "text/event-stream;q=0, */*", "text/plain, image/*", "text/event-stream2"] {
+        for text in [
+            "application/json",
+            "text/event-stream;q=0",
+            "text/event-stream;q=0, */*",
+            "text/plain, image/*",
+            "text/event-stream2",
+        ] {
             assert!(!accepts(text), "{text}");
         }
     }
@@ -274,7 +320,8 @@ mod tests {
     #[test]
     fn what_a_returning_client_says_beats_its_url() {
         let from = |header: Option<&'static str>, raw: &'static str| {
-            let headers = header.map(|id| (HeaderName::from_static("last-event-id"), HeaderValue::from_static(id)));
+            let headers =
+                header.map(|id| (HeaderName::from_static("last-event-id"), HeaderValue::from_static(id)));
             let headers = HeaderMap::from_iter(headers);
             let query = Query::parse(Some(raw), &SINGLE, &["topic", "event"]).expect("valid");
             let start = start(&headers, &query);

@@ -23,7 +23,9 @@ impl std::error::Error for TlsError {}
 
 /// Loads what `tls.cert` and `tls.key` name.
 pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
-    let unreadable = |path: &Path, what: &str, error: pem::Error| TlsError(format!("{}: no {what}: {error}", path.display()));
+    let unreadable = |path: &Path, what: &str, error: pem::Error| {
+        TlsError(format!("{}: no {what}: {error}", path.display()))
+    };
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unreadable(cert, "certificate", error))?;

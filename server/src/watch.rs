@@ -210,7 +210,9 @@ impl HeadScan {
                 }
                 b'\r' => {}
                 _ => {
-                    if self.matched == self.column && CONTENT_LENGTH.get(self.column) == Some(&byte.to_ascii_lowercase()) {
+                    if self.matched == self.column
+                        && CONTENT_LENGTH.get(self.column) == Some(&byte.to_ascii_lowercase())
+                    {
                         self.matched += 1;
                         self.content_length |= self.matched == CONTENT_LENGTH.len();
                     }
@@ -225,7 +227,11 @@ impl HeadScan {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { request: Duration::from_secs(10), idle: Duration::from_secs(60), write: Duration::from_secs(30) };
+    const LIMITS: Limits = Limits {
+        request: Duration::from_secs(10),
+        idle: Duration::from_secs(60),
+        write: Duration::from_secs(30),
+    };
 
     #[test]
     fn a_head_is_read_in_any_pieces() {
@@ -235,7 +241,11 @@ mod tests {
             head.chunks(step).for_each(|piece| scan.feed(piece));
             assert!(scan.line_ended && scan.content_length && scan.ended, "{step}");
         }
-        for head in [&b"GET / HTTP/1.1\r\nX: content-length: 1\r\n\r\n"[..], b"GET / HTTP/1.1\n\ncontent-length: 3", b"GET content-length HTTP/1.1\r\nX-content-length: 1"] {
+        for head in [
+            &b"GET / HTTP/1.1\r\nX: content-length: 1\r\n\r\n"[..],
+            b"GET / HTTP/1.1\n\ncontent-length: 3",
+            b"GET content-length HTTP/1.1\r\nX-content-length: 1",
+        ] {
             let mut scan = HeadScan::default();
             scan.feed(head);
             assert!(!scan.content_length, "{}", String::from_utf8_lossy(head));

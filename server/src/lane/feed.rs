@@ -59,10 +59,13 @@ impl Feed {
             return pulled;
         }
         let (mut count, mut bytes) = (0, 0);
+        // A notice stays with the event behind it: with several topics its position alone does not say that it was given.
+        let mut open = true;
         for frame in &self.ahead {
-            if bytes >= BATCH_BYTES {
+            if bytes >= BATCH_BYTES && !open {
                 break;
             }
+            open = frame.is_gap();
             bytes += frame.chunk().len();
             count += 1;
         }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use fanfare_engine::{Draft, Engine, Epoch, LagPolicy, Start, SubscribeOptions};
 
+use parking_lot::Mutex;
+
 use super::{LaneStats, Lanes};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -32,7 +34,8 @@ pub(super) struct Rig {
     pub(super) engine: Engine,
     pub(super) lanes: Lanes,
     pub(super) shared: Arc<Shared>,
-    listener: TcpListener,
+    /// Locked from connecting to accepting, so that both ends are of one connection.
+    listener: Mutex<TcpListener>,
 }
 
 /// How a test's stream differs from a plain live stream of `chat`.
@@ -83,19 +86,20 @@ impl Rig {
         let shared = Shared::new(Clock::new(), 100_000, 0);
         let lanes = Lanes::start(&engine, &config, Arc::clone(&shared)).expect("lanes start");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        Rig { engine, lanes, shared, listener }
+        Rig { engine, lanes, shared, listener: Mutex::new(listener) }
     }
 
     /// A client's socket and ours.
     pub(super) fn pair(&self, buffers: Option<(usize, usize)>) -> (TcpStream, TcpStream) {
-        let address: SocketAddr = self.listener.local_addr().expect("bound");
+        let listener = self.listener.lock();
+        let address: SocketAddr = listener.local_addr().expect("bound");
         let client =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         if let Some((_, bytes)) = buffers {
             client.set_recv_buffer_size(bytes).expect("settable");
         }
         client.connect(&address.into()).expect("the listener listens");
-        let (ours, _) = self.listener.accept().expect("a connection waits");
+        let (ours, _) = listener.accept().expect("a connection waits");
         if let Some((bytes, _)) = buffers {
             socket2::SockRef::from(&ours).set_send_buffer_size(bytes).expect("settable");
         }

@@ -168,18 +168,13 @@ fn a_small_event_cut_in_the_middle_is_finished_though_evicted() {
             eventually("it is pulled", || rig.stats().batches > n || rig.stats().partial > 0);
         }
     }
-    let mut last = None;
+    // The last one comes, or reading runs into its watchdog.
     loop {
         let event = stuck.event().expect("no event is torn");
-        if event.event == "fanfare.gap" {
-            continue;
-        }
-        last = Some(number(&event.data));
-        if last == Some(EVENTS - 1) {
+        if event.event != "fanfare.gap" && number(&event.data) == EVENTS - 1 {
             break;
         }
     }
-    assert_eq!(last, Some(EVENTS - 1));
 }
 
 #[test]
