@@ -6,10 +6,11 @@
 //!   what conflation keeps.
 //! * Evicted frames leave the critical section and are dropped outside.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::config::Config;
 use crate::history::Ring;
+use crate::history::conflation::{Conflation, Evicted};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
@@ -38,8 +39,7 @@ pub(crate) struct Append {
 pub(crate) struct Committed {
     /// Position of the first event.
     pub(crate) first: u64,
-    evicted: Option<Frame>,
-    evicted_more: Vec<Frame>,
+    evicted: Evicted,
 }
 
 /// Why nothing was committed: a topic was freed between look-up and commit, or it is closed.
@@ -69,16 +69,6 @@ struct OwnId {
     seq: u64,
     /// How many retained events have it.
     count: u32,
-}
-
-/// The latest event of each key that the ring has let go, for readers that want just that.
-pub(crate) struct Conflation {
-    readers: u32,
-    latest: HashMap<Box<str>, u64, ahash::RandomState>,
-    kept: BTreeMap<u64, Frame>,
-    kept_bytes: u64,
-    /// Position of the newest event that was dropped although it was the latest of its key.
-    lost_through: u64,
 }
 
 /// Order and content of a hub's history.
@@ -137,7 +127,7 @@ impl Log {
         let mut done = Committed { first: inner.next, ..Committed::default() };
         for append in appends {
             if let Some(frame) = append.frame.take() {
-                inner.append(append.topic, frame, now, &mut done);
+                inner.append(append.topic, frame, now, &mut done.evicted);
             }
         }
         self.committed.store_while_locked(inner.next - 1);
@@ -153,7 +143,7 @@ impl Log {
         now: Timestamp,
         idle: &mut Vec<(TopicKey, Arc<str>)>,
     ) -> Option<usize> {
-        let mut done = Committed::default();
+        let mut done = Evicted::default();
         let mut inner = self.inner.lock();
         let mut from = from;
         let mut budget = SWEEP_EVENTS;
@@ -169,15 +159,6 @@ impl Log {
         }
         drop(inner);
         Some(from)
-    }
-}
-
-impl Committed {
-    fn evict(&mut self, frame: Frame) {
-        match &mut self.evicted {
-            slot @ None => *slot = Some(frame),
-            Some(_) => self.evicted_more.push(frame),
-        }
     }
 }
 
@@ -287,14 +268,11 @@ impl Inner {
     pub(crate) fn kept_after(&self, topic: TopicKey, seq: u64) -> (Option<Frame>, u64) {
         match self.topics.get(topic).and_then(|topic| topic.conflation.as_ref()) {
             None => (None, 0),
-            Some(conflation) => (
-                conflation.kept.range(seq + 1..).next().map(|(_, frame)| frame.clone()),
-                conflation.lost_through,
-            ),
+            Some(conflation) => (conflation.first_after(seq).cloned(), conflation.lost_through),
         }
     }
 
-    fn append(&mut self, topic: TopicKey, frame: NewFrame, now: Timestamp, done: &mut Committed) {
+    fn append(&mut self, topic: TopicKey, frame: NewFrame, now: Timestamp, done: &mut Evicted) {
         let (events, bytes) = (u64::from(self.config.history.events), self.config.history.bytes);
         while self.topics.get(topic).is_some_and(|entry| entry.ring.len() >= events) {
             self.evict_one(topic, done);
@@ -324,7 +302,7 @@ impl Inner {
         while self.bytes > self.config.limits.history_bytes && self.evict_oldest(done) {}
     }
 
-    fn evict_one(&mut self, topic: TopicKey, done: &mut Committed) {
+    fn evict_one(&mut self, topic: TopicKey, done: &mut Evicted) {
         let key_limit = self.config.limits.conflate_keys as usize;
         let byte_limit = self.config.history.bytes;
         let Some(entry) = self.topics.get_mut(topic) else { return };
@@ -352,7 +330,7 @@ impl Inner {
     }
 
     /// Evicts the event that is oldest among a few topics; false if there is nothing but newest events.
-    fn evict_oldest(&mut self, done: &mut Committed) -> bool {
+    fn evict_oldest(&mut self, done: &mut Evicted) -> bool {
         let mut oldest: Option<(u64, TopicKey)> = None;
         let (mut sampled, mut visited, mut wrapped) = (0, 0, false);
         while sampled < EVICTION_SAMPLE && (visited < MAX_VISITED || oldest.is_none()) {
@@ -389,7 +367,7 @@ impl Inner {
     }
 
     /// Evicts what is too old, at most `budget` events; false if there is more.
-    fn evict_old(&mut self, topic: TopicKey, now: Timestamp, budget: &mut usize, done: &mut Committed) -> bool {
+    fn evict_old(&mut self, topic: TopicKey, now: Timestamp, budget: &mut usize, done: &mut Evicted) -> bool {
         let age = self.config.history.age_ms;
         if age == 0 {
             return true;
@@ -418,70 +396,8 @@ impl TopicEntry {
 
     /// Position of the oldest event that is kept, in the ring or beside it.
     fn oldest(&self) -> Option<u64> {
-        let kept = self.conflation.as_ref().and_then(|conflation| conflation.kept.keys().next().copied());
+        let kept = self.conflation.as_ref().and_then(|conflation| conflation.oldest());
         kept.or_else(|| self.ring.oldest().map(|frame| frame.seq()))
-    }
-}
-
-impl Conflation {
-    /// Keeps what is evicted from now on; events up to `lost_through` are gone.
-    fn new(hasher: ahash::RandomState, lost_through: u64) -> Self {
-        Self {
-            readers: 0,
-            latest: HashMap::with_hasher(hasher),
-            kept: BTreeMap::new(),
-            kept_bytes: 0,
-            lost_through,
-        }
-    }
-
-    /// Notes the newest event of a key; what it replaces goes. Returns the bytes that are free.
-    fn replaced(&mut self, key: &str, seq: u64, done: &mut Committed) -> u64 {
-        let before = match self.latest.get_mut(key) {
-            Some(latest) => core::mem::replace(latest, seq),
-            None => {
-                self.latest.insert(key.into(), seq);
-                return 0;
-            }
-        };
-        match self.kept.remove(&before) {
-            None => 0,
-            Some(frame) => {
-                let cost = frame.cost();
-                self.kept_bytes -= cost;
-                done.evict(frame);
-                cost
-            }
-        }
-    }
-
-    /// Takes an event that the ring evicts: keeps it if it is the latest of its key. Returns the bytes that are free.
-    fn let_go(&mut self, frame: Frame, max_keys: usize, max_bytes: u64, done: &mut Committed) -> u64 {
-        let (cost, seq) = (frame.cost(), frame.seq());
-        if self.latest.get(frame.key()).is_some_and(|latest| *latest > seq) {
-            done.evict(frame);
-            return cost;
-        }
-        // From before the first reader that conflates, an older event of the key may have been taken for the latest.
-        let mut freed = self.replaced(frame.key(), seq, done);
-        self.kept_bytes += cost;
-        self.kept.insert(seq, frame);
-        while self.kept.len() > max_keys || self.kept_bytes > max_bytes {
-            let Some(cost) = self.drop_oldest(done) else { break };
-            freed += cost;
-        }
-        freed
-    }
-
-    /// Drops the oldest event that is kept, although it is the latest of its key. Returns the bytes that are free.
-    fn drop_oldest(&mut self, done: &mut Committed) -> Option<u64> {
-        let (seq, frame) = self.kept.pop_first()?;
-        let cost = frame.cost();
-        self.lost_through = seq;
-        self.latest.remove(frame.key());
-        self.kept_bytes -= cost;
-        done.evict(frame);
-        Some(cost)
     }
 }
 
