@@ -2,6 +2,8 @@
 
 mod support;
 
+use fanfare_engine::Draft;
+use fanfare_engine::wire::parse::Item;
 use support::{EPOCH, Hub, Probe, Response, post};
 
 /// What a refusal says.
@@ -267,25 +269,6 @@ fn paths_and_methods() {
 }
 
 #[test]
-fn what_is_too_large_is_told() {
-    let hub = Hub::with(|engine, config| {
-        engine.limits.event_bytes = 100;
-        config.max_body_bytes = 1_000;
-    });
-    let mut probe = hub.probe("t");
-    check(&hub, &mut probe, &post("/events/t", "", "x".repeat(101)), 413, "too_large", "data");
-    check(&hub, &mut probe, &post("/events/t", "", "x".repeat(1_001)), 413, "too_large", "body");
-    let target = format!("/events/t?client={}", "a".repeat(8_200));
-    check(&hub, &mut probe, &get(&target, ""), 414, "uri_too_long", "");
-    let target = format!("/events/t?client={}", "a".repeat(20_000));
-    check(&hub, &mut probe, &get(&target, ""), 414, "uri_too_long", "");
-    let headers = format!("X: {}\r\n", "a".repeat(20_000));
-    check(&hub, &mut probe, &get("/events/t", &headers), 431, "header_too_large", "");
-    check(&hub, &mut probe, &post("/events/t", &headers, "x"), 431, "header_too_large", "");
-    check(&hub, &mut probe, &get("/events/t", &"X: y\r\n".repeat(150)), 431, "header_too_large", "");
-}
-
-#[test]
 fn a_closed_topic_takes_nothing_and_sends_nobody_back() {
     let hub = Hub::start();
     let id = hub.publish("t", "last");
@@ -304,4 +287,160 @@ fn a_closed_topic_takes_nothing_and_sends_nobody_back() {
     assert_eq!((datas, clean), (vec!["last".to_owned()], true), "what is retained is still to be had");
     refused(&hub.request("DELETE", "/events/t?x=1", ""), 400, "unknown_parameter", "x", "DELETE");
     refused(&hub.request("DELETE", "/events/", ""), 400, "invalid_topic", "topic", "DELETE");
+}
+
+#[test]
+fn a_raw_body_is_published_byte_for_byte() {
+    let hub = Hub::start();
+    let mut reader = hub.stream("/events/t");
+    for (seq, (headers, body, data)) in [
+        ("", "hello", "hello"),
+        ("", "", ""),
+        ("", "a\r\nb\rc\nd\n", "a\nb\nc\nd\n"),
+        ("", "data: x\n\nid: forged", "data: x\n\nid: forged"),
+        ("", "é €\u{1F600}\u{FEFF}", "é €\u{1F600}\u{FEFF}"),
+        ("Content-Type: application/x-www-form-urlencoded\r\n", "a=1&b=%20+", "a=1&b=%20+"),
+        ("Content-Type: application/json; charset=UTF-8\r\n", "{\"a\":1}", "{\"a\":1}"),
+        ("Content-Type: text/plain\r\nContent-Encoding: identity\r\n", "x", "x"),
+        ("Expect: 100-continue\r\n", "y", "y"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut conn = hub.connect();
+        conn.send(post("/events/t", headers, body));
+        let mut response = conn.response(false).expect("an answer");
+        if response.status == 100 {
+            response = conn.response(false).expect("the answer after 100");
+        }
+        let id = format!("{EPOCH}-{}", seq + 1);
+        assert_eq!((response.status, response.json()), (200, serde_json::json!({ "id": id })), "{body:?}");
+        let event = reader.event();
+        assert_eq!((event.event.as_str(), event.data.as_str(), event.last_event_id), ("message", data, id));
+    }
+}
+
+#[test]
+fn every_parameter_of_a_publish_arrives() {
+    let hub = Hub::start();
+    let mut reader = hub.stream("/events/t?client=me");
+    let target = "/events/t?event=a%20b+c&id=My.Own_~-1&retry=0015&except=&key=k&";
+    assert_eq!(hub.post(target, "", "one").json(), serde_json::json!({ "id": "My.Own_~-1" }));
+    assert_eq!(hub.post("/events/t?except=me", "", "not for me").status, 200);
+    assert_eq!(hub.post("/events/t?except=you&event=&id=&retry=&key=", "", "two").status, 200);
+    let mut retries = Vec::new();
+    let one = loop {
+        match reader.item().expect("more") {
+            Item::Event(event) => break event,
+            Item::Retry(ms) => retries.push(ms),
+            _ => {}
+        }
+    };
+    assert_eq!(retries.last(), Some(&15), "{retries:?}");
+    assert_eq!(
+        (one.event.as_str(), one.data.as_str(), one.last_event_id.as_str()),
+        ("a b c", "one", "My.Own_~-1")
+    );
+    let two = reader.event();
+    assert_eq!(
+        (two.event.as_str(), two.data.as_str(), two.last_event_id.as_str()),
+        ("message", "two", "test-3")
+    );
+    let resumed = hub.stream_with("/events/t", "Last-Event-ID: My.Own_~-1\r\n").datas(2);
+    assert_eq!(resumed, ["not for me", "two"], "a publisher's id can be resumed after");
+}
+
+#[test]
+fn a_batch_keeps_its_order() {
+    let hub = Hub::start();
+    let mut reader = hub.stream("/events/t?client=me");
+    let body = "{\"data\":\"1\",\"event\":\"e\",\"id\":\"own\",\"retry\":7,\"except\":\"you\",\"key\":\"k\"}\r\n\n \
+                {\"data\":\"2\\n\\u00e9\",\"id\":null}\n{\"except\":\"me\",\"data\":\"3\"}\n{\"data\":\"4\"}";
+    let response = hub.post("/events/t", "Content-Type: application/x-ndjson; charset=utf-8\r\n", body);
+    assert_eq!(response.json(), serde_json::json!({ "ids": ["own", "test-2", "test-3", "test-4"] }));
+    assert_eq!(reader.datas(3), ["1", "2\né", "4"]);
+    assert_eq!(hub.published(), 4);
+}
+
+#[test]
+fn topics_are_decoded_bytes() {
+    let hub = Hub::start();
+    let longest = "%C3%A9".repeat(127) + "a";
+    let longest_name = "é".repeat(127) + "a";
+    for (path, name) in [
+        ("a/b/../c", "a/b/../c"),
+        ("a+b", "a+b"),
+        ("a%2Fb%3F%23%20", "a/b?# "),
+        ("%C3%A9", "é"),
+        ("e%CC%81", "e\u{301}"),
+        ("%25", "%"),
+        ("A", "A"),
+        ("/", "/"),
+        ("a;b=c,d", "a;b=c,d"),
+        (&longest, &longest_name),
+    ] {
+        let mut by_path = hub.stream(&format!("/events/{path}"));
+        let query = if path.contains('+') { path.replace('+', "%2B") } else { path.to_owned() };
+        let mut by_query = hub.stream(&format!("/events?topic={query}"));
+        hub.publish(name, name);
+        assert_eq!(hub.post(&format!("/events/{path}"), "", "posted").status, 200, "{path}");
+        assert_eq!(by_path.datas(2), [name, "posted"], "{path}");
+        assert_eq!(by_query.datas(2), [name, "posted"], "{path}");
+    }
+    let mut spaced = hub.stream("/events?topic=a+b");
+    hub.publish("a b", "space");
+    assert_eq!(spaced.event().data, "space", "`+` is a space in a query");
+}
+
+#[test]
+fn a_reader_chooses_where_to_begin_and_what_to_read() {
+    let id = |n: usize| format!("{EPOCH}-{}", n + 1);
+    let fill = || {
+        let hub = Hub::start();
+        for n in 0..6 {
+            assert_eq!(hub.publish(["a", "b"][n % 2], &n.to_string()), id(n));
+        }
+        let typed = Draft::new("a", "typed").with_event("e");
+        hub.engine.publish(typed, hub.clock.now()).expect("published");
+        hub
+    };
+    for (query, end, expected) in [
+        ("topic=a&replay=all".to_owned(), "e", &["0", "2", "4", "typed"][..]),
+        ("topic=a&topic=b&topic=a&replay=all".into(), "e", &["0", "1", "2", "3", "4", "5", "typed"]),
+        ("topic=a&topic=b&replay=3".into(), "e", &["4", "5", "typed"]),
+        ("topic=a&replay=0".into(), "e", &[]),
+        ("topic=a&replay=none".into(), "e", &[]),
+        ("topic=a&replay=&lag=&client=&event=&last_event_id=".into(), "e", &[]),
+        (format!("topic=a&last_event_id={}", id(1)), "e", &["2", "4", "typed"]),
+        (format!("topic=a&replay=all&last_event_id={}", id(4)), "e", &["typed"]),
+        (format!("topic=a&evs_last_event_id={}&last_event_id={}", id(4), id(0)), "e", &["typed"]),
+        (format!("topic=a&topic=b&lastEventId={}", id(3)), "e", &["4", "5", "typed"]),
+        ("topic=a&replay=all&event=e".into(), "e", &["typed"]),
+        ("topic=a&replay=all&event=e&event=message".into(), "e", &["0", "2", "4", "typed"]),
+        ("topic=a&replay=all&event=message&lag=skip".into(), "", &["0", "2", "4"]),
+        ("topic=a&replay=all&event=other&lag=conflate".into(), "other", &[]),
+    ] {
+        let hub = fill();
+        let mut reader = hub.stream(&format!("/events?{query}"));
+        // What is published next comes right behind, so nothing else came.
+        let last = Draft {
+            event: Some(end.into()).filter(|end: &std::borrow::Cow<'_, str>| !end.is_empty()),
+            ..Draft::new("a", "end")
+        };
+        hub.engine.publish(last, hub.clock.now()).expect("published");
+        let expected = [expected, &["end"]].concat();
+        assert_eq!(reader.datas(expected.len()), expected, "{query}");
+    }
+    let hub = fill();
+    let mut by_header = hub
+        .stream_with(&format!("/events/a?last_event_id={}", id(0)), &format!("Last-Event-ID: {}\r\n", id(2)));
+    assert_eq!(by_header.event().data, "4", "the header goes before the query");
+    for (unknown, requested) in [("nobody", "nobody"), ("other-3", "other-3"), ("test-99", "test-99")] {
+        let mut reader = hub.stream(&format!("/events/a?last_event_id={unknown}"));
+        let gap = reader.event();
+        let told: serde_json::Value = serde_json::from_str(&gap.data).expect("JSON");
+        assert_eq!(gap.event, "fanfare.gap", "{unknown}");
+        assert_eq!(told, serde_json::json!({ "requested": requested, "oldest": id(0), "newest": id(6) }));
+        assert_eq!(reader.datas(4), ["0", "2", "4", "typed"], "{unknown}");
+    }
 }
