@@ -8,7 +8,7 @@ use fanfare_engine::{
     Code, InvalidField, LagPolicy, Start, SubscribeError, SubscribeOptions, Subscription, check_client,
     check_event_type, check_topic,
 };
-use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 
@@ -137,6 +137,8 @@ fn stream_reply(body: Body) -> Reply {
     for (name, value) in stream::HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
+    // The end of the stream is the end of the connection, as on a lane; HTTP/2 has no such header and takes it out.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(NOSNIFF.0, NOSNIFF.1);
     reply
 }
