@@ -175,6 +175,24 @@ fn conflate_tells_when_it_had_to_drop_a_key() {
 }
 
 #[test]
+fn a_dropped_key_is_told_once_even_if_the_pull_stops_before_what_follows() {
+    let engine = engine(|config| {
+        config.history.events = 1;
+        config.limits.conflate_keys = 1;
+    });
+    let reader = Reader::with_lag(&engine, TOPIC, Start::Live, LagPolicy::Conflate);
+    for n in 1..=6 {
+        put_draft(&engine, keyed("t", &format!("k{n}"), &n.to_string())).unwrap();
+    }
+    let mut frames = Vec::new();
+    for through in [2, 3, u64::MAX] {
+        assert_eq!(reader.subscription.pull_through(&mut frames, usize::MAX, through), Pulled::Idle);
+    }
+    let got: Vec<String> = frames.iter().map(words).collect();
+    assert_eq!(got, [&gap(2, &id(0), None, None), "5", "6"]);
+}
+
+#[test]
 fn conflate_tells_what_was_evicted_before_anybody_conflated() {
     let engine = keeping(2);
     for n in 1..=4 {
