@@ -12,9 +12,10 @@ use super::write::Delivered;
 use crate::handoff::Framing;
 use crate::shared::{ConnectionPermit, StreamPermit};
 
-/// What is left of a frame is copied up to this size, so that a cut small event can always be finished. Of a larger rest only a
-/// weak reference is kept: a stalled reader must not hold events that history has let go.
-const COPY_REST: usize = 4 << 10;
+/// What is left of a frame is copied up to this size, so that a cut event of that size can always be finished and its reader gets its policy.
+/// Of a larger rest only a weak reference is kept: a stalled reader must not hold more of what history has let go. Below 64 KiB, which is
+/// what a stalled reader may cost in all.
+const COPY_REST: usize = 56 << 10;
 /// Bits of a token that hold the index; the others hold the generation.
 const INDEX_BITS: u32 = usize::BITS / 2;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;

@@ -20,7 +20,7 @@
 //! * **Order, once, no hole that is not told.** Live readers get the group's batches. A replaying or behind reader has its own cursor,
 //!   which never passes the group's, and joins at the moment both stand at the same place (`reader`).
 //! * **A whole event or nothing after a cut.** A reader whose socket is full keeps a position, not bytes: a weak reference to the frame that
-//!   was cut, and a copy only of a small rest. If history lets that frame go first, the connection is cut in the middle of the event, which every client
+//!   was cut, and a copy only of a rest up to 56 KiB. If history lets that frame go first, the connection is cut in the middle of the event, which every client
 //!   discards (WHATWG HTML 9.2.6: only a blank line dispatches).
 //! * **Policies.** A reader that history has overtaken is ended (`disconnect`), told of the gap (`skip`) or given the latest of each key
 //!   (`conflate`), when its socket takes bytes again.
@@ -35,7 +35,7 @@
 //! # Memory
 //!
 //! A live connection is one entry in a slab (about 130 bytes), four bytes in its group, eight in the wheel. A blocked one has a box more, with at
-//! most 4 KiB of a cut event. Batches hold frames during a turn only; what a large group holds ahead of a long send is bounded by 64 KiB a member and 8 MiB in all (`feed`). So history
+//! most 56 KiB of a cut event. Batches hold frames during a turn only; what a large group holds ahead of a long send is bounded by 64 KiB a member and 8 MiB in all (`feed`). So history
 //! alone decides how long an event lives, whatever readers do.
 //!
 //! # For maintainers
