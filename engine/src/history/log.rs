@@ -212,7 +212,12 @@ impl Inner {
     }
 
     /// Lets a topic go that [`pin`](Self::pin) held. What is returned is to be dropped outside the critical section.
-    pub(crate) fn unpin(&mut self, topic: TopicKey, conflate: bool, now: Timestamp) -> Option<Box<Conflation>> {
+    pub(crate) fn unpin(
+        &mut self,
+        topic: TopicKey,
+        conflate: bool,
+        now: Timestamp,
+    ) -> Option<Box<Conflation>> {
         let entry = self.topics.get_mut(topic)?;
         entry.pins -= 1;
         entry.used = entry.used.max(now);
