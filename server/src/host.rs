@@ -116,7 +116,7 @@ impl Hosts {
                 Authority::parse(text).ok_or_else(|| malformed("the Host header is not a host"))?;
             if !self.serves(&authority.host) {
                 let message = "this hub does not answer to that host name; add it to the option `hosts`";
-                return Err(Refusal::new(Code::ForbiddenHost, message).field("host"));
+                return Err(Refusal::new(Code::ForbiddenHost, message).field("host").close());
             }
             if found.as_ref().is_some_and(|first| *first != authority) {
                 return Err(malformed("the request target and the Host header name different hosts"));

@@ -61,6 +61,17 @@ async fn decide(app: &Arc<App>, origin: &Origin, request: &Parts, body: Incoming
             .field("content-length")
             .close());
     }
+    // hyper looks at the last coding only. One that is not undone here would be taken for data (RFC 9112, 6.1).
+    let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked =
+        codings.next().is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    if !chunked
+        || codings.next().is_some()
+        || (request.version < Version::HTTP_11 && request.headers.contains_key(TRANSFER_ENCODING))
+    {
+        let message = "the only Transfer-Encoding taken is chunked, once, on HTTP/1.1";
+        return Err(Refusal::new(Code::InvalidBody, message).field("transfer-encoding").close());
+    }
     let own = app.hosts.check(request)?;
     if let Some(full) = origin.full {
         let (key, limit) = match full {
@@ -77,6 +88,10 @@ async fn decide(app: &Arc<App>, origin: &Origin, request: &Parts, body: Incoming
     if target > MAX_TARGET_BYTES {
         let message = format!("the request target is longer than {MAX_TARGET_BYTES} bytes");
         return Err(Refusal::new(Code::UriTooLong, message).limit(MAX_TARGET_BYTES as u64).close());
+    }
+    if request.method == Method::CONNECT {
+        // What follows is meant for a tunnel that there will not be.
+        return Err(not_allowed(TOPIC_METHODS).close());
     }
     let path = request.uri.path();
     let reads = request.method == Method::GET || request.method == Method::HEAD;
