@@ -155,6 +155,22 @@ fn the_hub_lets_go_its_oldest_events() {
 }
 
 #[test]
+fn the_newest_event_stays_even_if_it_is_larger_than_the_hub() {
+    let engine = engine(|config| {
+        config.limits.event_bytes = 500_000;
+        config.limits.history_bytes = 1 << 20;
+    });
+    let reader = Reader::new(&engine, &["t"], Start::Live);
+    put(&engine, "other", "gone");
+    put(&engine, "t", &"\n".repeat(400_000));
+    assert!(engine.stats().history_bytes > 1 << 20, "every line end has become a line");
+    assert_eq!(reader.frames().0.len(), 1, "live readers have not seen it yet");
+    assert_eq!(left(&engine, "other"), [""; 0]);
+    put(&engine, "t", "next");
+    assert_eq!(left(&engine, "t"), ["next"]);
+}
+
+#[test]
 fn many_topics_stay_within_the_bytes_of_the_hub() {
     let engine = engine(|config| {
         config.limits.event_bytes = 1000;

@@ -112,3 +112,31 @@ impl Conflation {
         self.kept.range(seq + 1..).next().map(|(_, frame)| frame)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::draft::Draft;
+    use crate::id::Epoch;
+    use crate::time::Timestamp;
+    use crate::wire::NewFrame;
+
+    fn frame(key: &str, seq: u64) -> Frame {
+        let draft = Draft { key: Some(key.into()), ..Draft::new("t", "d") };
+        NewFrame::render("t".into(), &draft, Timestamp(0)).seal(&Epoch::from_seed(0), seq)
+    }
+
+    #[test]
+    fn keys_without_end_are_forgotten_with_their_events() {
+        let mut conflation = Conflation::new(ahash::RandomState::with_seeds(1, 2, 3, 4), 0);
+        let mut out = Evicted::default();
+        for seq in 1..1000 {
+            let frame = frame(&seq.to_string(), seq);
+            conflation.replaced(frame.key(), seq, &mut out);
+            conflation.let_go(frame, 10, u64::MAX, &mut out);
+            assert!(conflation.latest.len() <= 10 && conflation.kept.len() <= 10);
+        }
+        assert_eq!((conflation.oldest(), conflation.lost_through), (Some(990), 989));
+        assert_eq!(conflation.kept_bytes, conflation.kept.values().map(Frame::cost).sum::<u64>());
+    }
+}
