@@ -61,8 +61,8 @@ pub(crate) struct Body {
 
 enum Kind {
     Full(Option<Bytes>),
-    /// A stream that ends at once: the answer to HEAD has a stream's headers.
-    Ended,
+    /// A stream that ends at once, behind these bytes; like every stream it says no length.
+    Ended(Option<Bytes>),
     Stream(Box<StreamBody>),
 }
 
@@ -75,9 +75,9 @@ impl Body {
         Body { kind: Kind::Full((!bytes.is_empty()).then_some(bytes)), active: None }
     }
 
-    /// Without bytes and without a length.
-    pub(crate) fn ended() -> Body {
-        Body { kind: Kind::Ended, active: None }
+    /// A stream that is over after these bytes: without a length, as every stream.
+    pub(crate) fn ended(bytes: Bytes) -> Body {
+        Body { kind: Kind::Ended((!bytes.is_empty()).then_some(bytes)), active: None }
     }
 
     pub(crate) fn stream(stream: StreamBody) -> Body {
@@ -97,7 +97,7 @@ impl Body {
                 self.kind = Kind::Full(None);
                 Some(length)
             }
-            Kind::Ended | Kind::Stream(_) => None,
+            Kind::Ended(_) | Kind::Stream(_) => None,
         }
     }
 }
@@ -116,7 +116,7 @@ impl HttpBody for Body {
         }
         let data = match &mut self.get_mut().kind {
             Kind::Full(bytes) => Poll::Ready(bytes.take()),
-            Kind::Ended => Poll::Ready(None),
+            Kind::Ended(bytes) => Poll::Ready(bytes.take()),
             Kind::Stream(stream) => stream.poll_bytes(cx),
         };
         if let (Some(progress), Poll::Ready(Some(_))) = (&progress, &data) {
@@ -132,7 +132,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Ended | Kind::Stream(_) => SizeHint::default(),
+            Kind::Ended(_) | Kind::Stream(_) => SizeHint::default(),
         }
     }
 }

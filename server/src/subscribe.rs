@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use fanfare_engine::{
     Code, InvalidField, LagPolicy, Start, SubscribeError, SubscribeOptions, Subscription, check_client,
     check_event_type, check_topic,
@@ -59,7 +60,7 @@ pub(crate) fn subscribe(
     let options = options(app, path_topic, request, &query)?;
     if request.method == Method::HEAD {
         check(app, &options)?;
-        return Ok(Answer::Reply(stream_reply(Body::ended())));
+        return Ok(Answer::Reply(stream_reply(Body::ended(Bytes::new()))));
     }
     let now = app.now();
     let protocol = if request.version == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 };
@@ -120,7 +121,7 @@ pub(crate) fn come_back(app: &App) -> Reply {
     let least = app.config.retry.max(Duration::from_secs(5));
     let spread = app.shared.jitter.below(10_000);
     let retry = least + Duration::from_millis(spread);
-    stream_reply(Body::full(stream::opening(0, retry).into()))
+    stream_reply(Body::ended(stream::opening(0, retry).into()))
 }
 
 /// Whether the request is an EventSource's, which gives up for ever on any status but 200.
