@@ -72,7 +72,12 @@ pub(crate) async fn serve(
     match tls {
         None => connection.serve_plain(socket, admission, first).await,
         Some(acceptor) => {
-            let Ok(Ok(stream)) = timeout_at(first, acceptor.accept(socket)).await else { return };
+            let stopping = connection.app.shared.stopping();
+            let accepted = tokio::select! {
+                _ = stopping => return,
+                accepted = timeout_at(first, acceptor.accept(socket)) => accepted,
+            };
+            let Ok(Ok(stream)) = accepted else { return };
             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let full = admission.full();
             if h2 {
@@ -115,7 +120,12 @@ enum Outcome {
 
 impl Connection {
     async fn serve_plain(self, mut socket: TcpStream, admission: Admission, first: Instant) {
-        let Ok(Ok((h2, ahead))) = timeout_at(first, sniff(&mut socket)).await else { return };
+        // Nobody has asked for anything yet: a stop does not wait for it.
+        let sniffed = tokio::select! {
+            _ = self.app.shared.stopping() => return,
+            sniffed = timeout_at(first, sniff(&mut socket)) => sniffed,
+        };
+        let Ok(Ok((h2, ahead))) = sniffed else { return };
         let full = admission.full();
         if h2 {
             self.serve_h2(socket, ahead, full).await;
