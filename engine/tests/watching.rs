@@ -84,6 +84,28 @@ fn only_the_interested_are_woken() {
 }
 
 #[test]
+fn one_that_leaves_does_not_silence_the_others_of_its_watcher() {
+    let engine = keeping(10);
+    let watcher = engine.watcher();
+    let (wakes, waker) = Wakes::new();
+    watcher.set_waker(&waker);
+    let subscribe = || engine.subscribe(&watcher, &options(&["t"], Start::Live), NOW).unwrap();
+    let (first, second, third) = (subscribe(), subscribe(), subscribe());
+    let mut dirty = Vec::new();
+    for leaving in [first, third] {
+        drop(leaving);
+        assert!(watcher.park());
+        put(&engine, "t", "x");
+        assert_eq!(wakes.take(), 1);
+        watcher.take_dirty(&mut dirty);
+    }
+    drop(second);
+    assert!(watcher.park());
+    put(&engine, "t", "x");
+    assert_eq!(wakes.take(), 0);
+}
+
+#[test]
 fn closing_wakes_readers() {
     let engine = keeping(10);
     let reader = Reader::new(&engine, &["t"], Start::Live);
