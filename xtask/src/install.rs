@@ -21,8 +21,13 @@ struct Package {
 /// The browser of the end-to-end suites, by the names it goes by.
 const BROWSERS: &[&str] = &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 
-const SYSTEM: &[Package] =
-    &[Package { name: "chromium", commands: BROWSERS }, Package { name: "curl", commands: &["curl"] }];
+const SYSTEM: &[Package] = &[
+    Package { name: "chromium", commands: BROWSERS },
+    Package { name: "curl", commands: &["curl"] },
+    Package { name: "openssl", commands: &["openssl"] },
+    // Debian puts it where only root's PATH looks.
+    Package { name: "nginx-light", commands: &["nginx", "/usr/sbin/nginx"] },
+];
 
 /// Folder of the Python suites, with their `requirements.txt`.
 pub(crate) const PYTHON_SUITES: &str = "tests/python";
@@ -93,8 +98,9 @@ fn apt_install(packages: &[&str]) -> Result<()> {
         );
     }
     let apt = |args: &[&str]| -> Result<Program> {
-        // `env` carries the setting through sudo, which drops the environment.
-        let quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"];
+        // `env` carries the settings through sudo, which drops the environment. In run level 1 no service is started:
+        // the tests start nginx themselves, on loopback.
+        let quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-q"];
         let patient = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3", "-o", "Dpkg::Use-Pty=0"];
         let program = if is_root()? {
             Program::new("env").args(&quiet[1..])
