@@ -190,7 +190,7 @@ impl Server {
         let streams = crate::stats::Snapshot::take(&self.app);
         shared.begin_stop(deadline / 2);
         self.app.lanes.stop(end);
-        let cut = shared.connections.wait_empty(end);
+        let cut = shared.counters.cut.get() + shared.connections.wait_empty(end);
         let shut_down = || runtime.shutdown_timeout(SHUTDOWN);
         // A runtime must not be shut down on a thread of a runtime, which an embedder's may be.
         if Handle::try_current().is_ok() {

@@ -119,6 +119,8 @@ pub(crate) struct Counters {
     pub(crate) lapped: Counter,
     /// Streams ended because a write made no progress within `timeouts.write`.
     pub(crate) stalled: Counter,
+    /// Streams that a stop cut at its deadline.
+    pub(crate) cut: Counter,
     /// HTTP requests answered, streams included.
     pub(crate) requests: Counter,
     /// Requests refused with a 4xx or 5xx.

@@ -22,7 +22,7 @@ pub(super) struct Drain {
     pace: Duration,
     /// When whatever is left is cut.
     pub(super) deadline: Instant,
-    streams: Vec<Key>,
+    pub(super) streams: Vec<Key>,
     ended: usize,
 }
 

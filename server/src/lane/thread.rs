@@ -188,6 +188,13 @@ impl<'a> Lane<'a> {
                 self.drain_turn(now);
                 if self.conns.is_empty() || self.drain.as_ref().is_some_and(|drain| drain.deadline <= now) {
                     self.tally.publish(&self.link.counters, self.shared);
+                    // One that only waits for its peer to close has had its end.
+                    let open = |&&key: &&Key| {
+                        self.conns.get(key).is_some_and(|conn| !matches!(conn.phase, Phase::Closing))
+                    };
+                    let cut =
+                        self.drain.as_ref().map_or(0, |drain| drain.streams.iter().filter(open).count());
+                    self.shared.counters.cut.add(cut as u64);
                     return;
                 }
             }
