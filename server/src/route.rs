@@ -46,6 +46,8 @@ pub(crate) async fn answer(app: &Arc<App>, origin: &Origin, request: Request<Inc
         Ok(Answer::Reply(reply)) => reply,
         Err(refusal) => {
             app.shared.counters.errors.add(1);
+            // The path and the code, never the query: it may carry names and tickets.
+            tracing::debug!(from = %origin.address, method = %request.method, path = request.uri.path(), code = %refusal.code, "refused");
             let later = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
             if later && is_event_source(&request) { come_back(app) } else { refusal.into_reply() }
         }
