@@ -89,6 +89,24 @@ codes! {
     InvalidConfig = -29, "invalid_config";
     /// A handle, subscription or topic that does not exist any more.
     StaleHandle = -30, "stale_handle";
+    /// What was asked is not possible with this socket, build or platform.
+    Unsupported = -31, "unsupported";
+    /// A pointer that must not be null is.
+    NullPointer = -32, "null_pointer";
+    /// The process was forked after the hub was started: the child has none of its threads.
+    Forked = -33, "forked";
+    /// The caller was built against another version of the ABI.
+    AbiMismatch = -34, "abi_mismatch";
+    /// A call that would wait for itself.
+    Deadlock = -35, "deadlock";
+    /// The hub could not start: an address is taken, a certificate does not load, a thread cannot be created.
+    StartFailed = -36, "start_failed";
+    /// The reader fell out of history.
+    Lapped = -37, "lapped";
+    /// A structure larger than this library knows, with something in the unknown part.
+    TooNew = -38, "too_new";
+    /// A panic was caught at the edge of the library: please report it.
+    Panicked = -39, "panicked";
 }
 
 impl fmt::Display for Code {
