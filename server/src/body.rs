@@ -18,6 +18,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::patience::Patience;
 use crate::shared::{Shared, StreamPermit};
 use crate::watch::Active;
 
@@ -40,14 +41,15 @@ impl Progress {
     /// Resolves when bytes have been waiting for `limit`.
     pub(crate) async fn stalled(&self, limit: Duration) {
         loop {
-            let now = Instant::now();
             let handed = *self.handed.lock();
-            let look = match handed {
-                Some(since) if since + limit <= now => return,
-                Some(since) => since + limit,
-                None => now + limit,
+            let Some(since) = handed else {
+                sleep_until(Instant::now() + limit).await;
+                continue;
             };
-            sleep_until(look).await;
+            Patience::until(since + limit).await;
+            if *self.handed.lock() == handed {
+                return;
+            }
         }
     }
 }

@@ -23,18 +23,19 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
 use crate::body::{Body, PROGRESS, Progress};
 use crate::handoff::LaneStream;
 use crate::io::Peer;
+use crate::patience::{Patience, PatientTimer, within};
 use crate::route::{Origin, answer};
 use crate::shared::{ConnectionPermit, Full};
 use crate::subscribe::{Answer, Leaving};
@@ -75,9 +76,9 @@ pub(crate) async fn serve(
             let stopping = connection.app.shared.stopping();
             let accepted = tokio::select! {
                 _ = stopping => return,
-                accepted = timeout_at(first, acceptor.accept(socket)) => accepted,
+                accepted = within(first, acceptor.accept(socket)) => accepted,
             };
-            let Ok(Ok(stream)) = accepted else { return };
+            let Some(Ok(stream)) = accepted else { return };
             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let full = admission.full();
             if h2 {
@@ -123,9 +124,9 @@ impl Connection {
         // Nobody has asked for anything yet: a stop does not wait for it.
         let sniffed = tokio::select! {
             _ = self.app.shared.stopping() => return,
-            sniffed = timeout_at(first, sniff(&mut socket)) => sniffed,
+            sniffed = within(first, sniff(&mut socket)) => sniffed,
         };
-        let Ok(Ok((h2, ahead))) = sniffed else { return };
+        let Some(Ok((h2, ahead))) = sniffed else { return };
         let full = admission.full();
         if h2 {
             self.serve_h2(socket, ahead, full).await;
@@ -173,7 +174,7 @@ impl Connection {
         });
         let header_bytes = self.app.config.max_header_bytes;
         let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(PatientTimer)
             // The watch is stricter; this is the net below it.
             .header_read_timeout(self.app.config.idle_timeout.max(self.app.config.request_timeout) + LINGER)
             .half_close(true)
@@ -244,7 +245,7 @@ impl Connection {
         });
         let config = &self.app.config;
         let mut connection = http2::Builder::new(StreamTasks { app: Arc::clone(&self.app) })
-            .timer(TokioTimer::new())
+            .timer(PatientTimer)
             .max_concurrent_streams(config.max_h2_streams)
             .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(config.h2_send_buffer)
@@ -356,35 +357,23 @@ async fn linger<T: AsyncRead + AsyncWrite + Unpin>(mut peer: Peer<T>, max_bytes:
             }
         }
     };
-    let _ = timeout(LINGER, drain).await;
+    within(Instant::now() + LINGER, drain).await;
 }
 
 /// Becomes ready when the watch's deadline has passed, wherever it moves in the meantime.
 struct Deadline<'a> {
     watch: &'a Watch,
-    timer: Option<Pin<Box<Sleep>>>,
+    patience: Option<Patience>,
 }
 
 impl<'a> Deadline<'a> {
     fn new(watch: &'a Watch) -> Deadline<'a> {
-        Deadline { watch, timer: None }
+        Deadline { watch, patience: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Some(deadline) = self.watch.deadline() else { return Poll::Pending };
-            if deadline <= Instant::now() {
-                return Poll::Ready(());
-            }
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-            // A timer that is set too early only looks again: most deadlines move before they come.
-            if timer.deadline() > deadline || timer.is_elapsed() {
-                timer.as_mut().reset(deadline);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
+        let Some(deadline) = self.watch.deadline() else { return Poll::Pending };
+        self.patience.get_or_insert_with(|| Patience::until(deadline)).poll_until(deadline, cx)
     }
 }
 

@@ -38,6 +38,8 @@ mod stream;
 
 mod lane;
 
+mod patience;
+
 mod watch;
 
 mod body;

@@ -12,9 +12,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use crate::app::{App, BODY_BLOCK};
 use crate::ndjson;
+use crate::patience::within;
 use crate::query::Query;
 use crate::reply::{self, Refusal, Reply};
 
@@ -204,9 +206,9 @@ async fn read<'a>(
         }
         Ok((bytes, memory))
     };
-    match tokio::time::timeout(app.config.body_timeout, all).await {
-        Ok(result) => result,
-        Err(_) => Err(Refusal::new(Code::InvalidBody, "the body did not arrive in time (timeouts.body)")
+    match within(Instant::now() + app.config.body_timeout, all).await {
+        Some(result) => result,
+        None => Err(Refusal::new(Code::InvalidBody, "the body did not arrive in time (timeouts.body)")
             .field("body")
             .status(StatusCode::REQUEST_TIMEOUT)
             .close()),

@@ -8,6 +8,8 @@
 //! The first request's deadline runs from the accept and is never extended: TLS handshake, version guess and HTTP/2 preface are in it. hyper's own timers
 //! do not cover these. A write that the peer does not take runs against `timeouts.write` in every state.
 //!
+//! When a deadline that has passed counts is the business of [`patience`](crate::patience).
+//!
 //! The connection's task asks for [`Watch::deadline`] after each poll; the socket wrapper and the service report here. On HTTP/2
 //! answers end in tasks of their own, so the end of the last one wakes the connection's task.
 

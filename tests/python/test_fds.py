@@ -1,13 +1,8 @@
-"""Descriptors run out and come back; the process is stopped and goes on."""
+"""Descriptors run out and come back."""
 
-import signal
-import threading
 import time
 from pathlib import Path
 
-import pytest
-
-from support.clients import Reading
 from support.sse import Stream, ask, connect
 from support.wait import wait_until
 
@@ -53,40 +48,3 @@ def test_descriptors_are_given_back(start_hub):
             stream.close()
     wait_until(lambda: hub.stats()["streams"]["open"] == 0, "no reader left")
     wait_until(lambda: len(list(folder.iterdir())) <= before, "the descriptors of 500 readers")
-
-
-@pytest.mark.parametrize("pause", [1.5])
-def test_stopped_and_continued_under_load(pause, start_hub):
-    hub = start_hub({"history.events": 5_000, "history.bytes": "64MiB", "heartbeat": "200ms", "timeouts.write": "500ms"})
-    readings = [Reading() for _ in range(20)]
-    total = 3_000
-
-    def read(reading):
-        with Stream(hub.address, "/events/t?replay=all") as stream:
-            for event in stream:
-                reading.take(event)
-                if len(reading.events) == total:
-                    return
-
-    threads = [threading.Thread(target=read, args=(reading,), daemon=True) for reading in readings]
-    for thread in threads:
-        thread.start()
-    ids = []
-
-    def publish():
-        while len(ids) < total:
-            ids.extend(hub.publish_all("t", [str(len(ids) + n) for n in range(10)]))
-
-    publisher = threading.Thread(target=publish, daemon=True)
-    publisher.start()
-    wait_until(lambda: len(ids) >= total // 4, "some load")
-    hub.send_signal(signal.SIGSTOP)
-    # Longer than the heartbeat and the write deadline: all timers are overdue when it goes on.
-    time.sleep(pause)
-    hub.send_signal(signal.SIGCONT)
-    publisher.join(60)
-    for thread in threads:
-        thread.join(60)
-    for reading in readings:
-        assert [(event.id, event.data) for event in reading.events] == list(zip(ids, map(str, range(total))))
-    assert hub.stop() == 0

@@ -21,6 +21,7 @@ class Http2:
         self._flowing = set()
         self._parsers = {}
         self.status = {}
+        self.ended = set()
         self.received = {}
         self.events = {}
 
@@ -28,6 +29,9 @@ class Http2:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         self._sock.close()
 
     def get(self, path, authority="localhost", headers=(), flowing=True):
@@ -39,6 +43,11 @@ class Http2:
         if flowing:
             self._flowing.add(number)
         return number
+
+    def flow(self, number):
+        """Lets a stream flow that did not: its window opens far at once."""
+        self._connection.increment_flow_control_window(2**31 - 1 - 65535, number)
+        self._sock.sendall(self._connection.data_to_send())
 
     def turn(self):
         """Sends what there is to send, reads once."""
@@ -56,6 +65,9 @@ class Http2:
                     self._connection.increment_flow_control_window(event.flow_controlled_length, number)
             elif isinstance(event, h2.events.StreamReset):
                 self.status.setdefault(event.stream_id, None)
+                self.ended.add(event.stream_id)
+            elif isinstance(event, h2.events.StreamEnded):
+                self.ended.add(event.stream_id)
             assert not isinstance(event, h2.events.ConnectionTerminated), event
 
     def turn_until(self, condition):

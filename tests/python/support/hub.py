@@ -97,14 +97,14 @@ class Hub:
         assert reply.status_code == 200, reply.text
         return reply.json()["id"]
 
-    def publish_all(self, topic, events):
+    def publish_all(self, topic, events, within=60):
         """Publishes many events at once; returns their ids. An event is its data, or a dict of members."""
         lines = [json.dumps(e if isinstance(e, dict) else {"data": e}) for e in events]
         reply = self.session.post(
             f"{self.url}/events/{topic}",
             data="\n".join(lines).encode(),
             headers={"Content-Type": "application/x-ndjson"},
-            timeout=60,
+            timeout=within,
         )
         assert reply.status_code == 200, reply.text
         return reply.json()["ids"]
