@@ -1,13 +1,14 @@
 //! A running hub.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use fanfare_engine::options::OptionError;
 use fanfare_engine::{
     Draft, Engine, Epoch, PublishError, Published, SubscribeError, SubscribeOptions, Subscription, Watcher,
 };
+use fanfare_server::embed::{Adopted, EmbedError, Head};
 use fanfare_server::{Clock, Server, StopReport};
 
 use crate::config::HubConfig;
@@ -64,6 +65,21 @@ impl Hub {
         options: &SubscribeOptions<'_>,
     ) -> Result<Subscription, SubscribeError> {
         self.engine.subscribe(watcher, options, self.clock.now())
+    }
+
+    /// Gives a connected HTTP/1 socket of the host's own server to this hub, which writes the stream from then on. See
+    /// [`Server::adopt`].
+    ///
+    /// # Errors
+    /// [`EmbedError`]; nothing has been written then, and `ended` is not called.
+    pub fn adopt(
+        &self,
+        socket: TcpStream,
+        options: &SubscribeOptions<'_>,
+        head: &Head<'_>,
+        ended: Option<Box<dyn FnOnce() + Send>>,
+    ) -> Result<Adopted, EmbedError> {
+        self.server.adopt(socket, options, head, ended)
     }
 
     /// The engine, for everything else. Pass it the time of [`Hub::clock`].

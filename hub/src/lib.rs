@@ -41,5 +41,8 @@ pub use hub::{Hub, StartError};
 /// Reading event streams, for clients.
 pub use fanfare_engine::wire::parse as client;
 
+/// Streams on an application's own sockets.
+pub use fanfare_server::embed;
+
 pub use fanfare_engine as engine;
 pub use fanfare_server::StopReport;

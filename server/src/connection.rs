@@ -33,7 +33,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
 use crate::body::{Body, PROGRESS, Progress};
-use crate::handoff::LaneStream;
+use crate::handoff::{LaneStream, Permit};
 use crate::io::Peer;
 use crate::patience::{Patience, PatientTimer, within};
 use crate::route::{Origin, answer};
@@ -134,7 +134,7 @@ impl Connection {
         }
         if let Some((peer, read_ahead, leaving)) = self.serve_h1(socket, ahead, full, true).await {
             let permit = match admission {
-                Admission::Counted(permit) => Some(permit),
+                Admission::Counted(permit) => Some(Permit::Counted(permit)),
                 Admission::Refused { .. } => None,
             };
             // A socket that cannot be taken out of the runtime is closed; its client comes back.
@@ -320,13 +320,13 @@ fn hand_over(
     peer: Peer<TcpStream>,
     unread: Bytes,
     leaving: Leaving,
-    permit: Option<ConnectionPermit>,
+    permit: Option<Permit>,
 ) -> io::Result<()> {
     let Leaving { lane, head, framing, subscription, group, client, open, max_age } = leaving;
     let (socket, ahead) = peer.into_inner();
     let socket = socket.into_std()?;
     let read_ahead = [&ahead[..], &unread[..]].concat();
-    lane.adopt(LaneStream {
+    let adopted = lane.adopt(LaneStream {
         socket,
         head,
         read_ahead,
@@ -338,6 +338,8 @@ fn hand_over(
         open,
         max_age,
     });
+    // A lane that stops does not take it: the socket closes here, and its client comes back.
+    drop(adopted);
     Ok(())
 }
 

@@ -4,10 +4,15 @@
 //! [`LaneStream`] is made. From then on the socket belongs to the lane alone: nothing else reads, writes or closes it.
 //! The same type is the door for sockets that an embedding application hands over.
 
+use std::fmt;
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fanfare_engine::{LagPolicy, Subscription};
+use parking_lot::Mutex;
 
 use crate::shared::{ConnectionPermit, StreamPermit};
 
@@ -49,10 +54,111 @@ pub(crate) struct LaneStream {
     pub(crate) group: GroupKey,
     /// Name of the reader: events published with `except` equal to it are not for it.
     pub(crate) client: Option<Box<str>>,
-    /// Frees the connection count when dropped. None for adopted sockets, which the host counts.
-    pub(crate) permit: Option<ConnectionPermit>,
+    /// Dropped after the socket, when the stream is over.
+    pub(crate) permit: Option<Permit>,
     /// Frees the stream count when dropped.
     pub(crate) open: StreamPermit,
     /// End the stream after this long (jitter is in it already).
     pub(crate) max_age: Option<Duration>,
+}
+
+/// Who is told when a lane's connection has gone.
+pub(crate) enum Permit {
+    /// It came through a listener of ours and counts there until this is dropped.
+    Counted(#[expect(dead_code, reason = "held for its drop")] ConnectionPermit),
+    /// An embedding application handed it over.
+    Host(HostGuard),
+}
+
+impl Permit {
+    /// Whether somebody else may hold a duplicate of the socket, so that closing ours would not end the connection.
+    pub(crate) fn is_host(&self) -> bool {
+        matches!(self, Permit::Host(_))
+    }
+}
+
+/// What an adopted stream and the host's handle for it share.
+///
+/// `token` and `end` are read by the lane's thread while it handles what the inbox gave it, and the inbox's lock orders
+/// that after every write here; so relaxed will do.
+pub(crate) struct HostLink {
+    /// The key of its connection as a token, for the lane alone; [`NO_TOKEN`] before it has one.
+    token: AtomicUsize,
+    /// The host wants it to end.
+    end: AtomicBool,
+    /// It is over, or never began.
+    over: AtomicBool,
+    /// Called when it is over.
+    ended: Mutex<Option<Ended>>,
+}
+
+/// What a host wants to be run when a stream is over.
+pub(crate) type Ended = Box<dyn FnOnce() + Send>;
+
+/// No connection has this token: it is the lane's own.
+const NO_TOKEN: usize = usize::MAX;
+
+impl HostLink {
+    pub(crate) fn new(ended: Option<Ended>) -> Arc<HostLink> {
+        Arc::new(HostLink {
+            token: AtomicUsize::new(NO_TOKEN),
+            end: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// The lane has made a connection of it. True: the host has asked for its end already.
+    pub(crate) fn set_token(&self, token: usize) -> bool {
+        self.token.store(token, Ordering::Relaxed);
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// The token of its connection, while it has one.
+    pub(crate) fn token(&self) -> Option<usize> {
+        let token = self.token.load(Ordering::Relaxed);
+        (token != NO_TOKEN && !self.over.load(Ordering::Relaxed)).then_some(token)
+    }
+
+    /// True for the first wish to end a stream that is not over.
+    pub(crate) fn ask_end(&self) -> bool {
+        !self.over.load(Ordering::Relaxed) && !self.end.swap(true, Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for HostLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostLink").field("over", &self.over.load(Ordering::Relaxed)).finish_non_exhaustive()
+    }
+}
+
+/// The stream's side of a [`HostLink`]: dropping it says that the stream is over.
+pub(crate) struct HostGuard(Arc<HostLink>);
+
+impl HostGuard {
+    pub(crate) fn new(link: Arc<HostLink>) -> HostGuard {
+        HostGuard(link)
+    }
+
+    pub(crate) fn link(&self) -> &Arc<HostLink> {
+        &self.0
+    }
+
+    /// The stream never began: nobody is told.
+    pub(crate) fn disarm(&self) {
+        let ended = self.0.ended.lock().take();
+        drop(ended);
+    }
+}
+
+impl Drop for HostGuard {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+        let ended = self.0.ended.lock().take();
+        if let Some(ended) = ended
+            && catch_unwind(AssertUnwindSafe(ended)).is_err()
+        {
+            tracing::error!("the host's function for the end of a stream failed");
+        }
+    }
 }

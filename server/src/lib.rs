@@ -14,6 +14,11 @@
 //! `lane`): one thread that writes the same bytes to thousands of sockets. TLS and HTTP/2 streams stay with hyper as a body
 //! that pulls batches from its own cursor (`body`). Both say the same bytes (`stream`).
 //!
+//! # Embedding
+//!
+//! An application with a web server of its own gives its sockets away ([`Server::adopt`], `embed`): they enter a lane by the
+//! same door.
+//!
 //! # Stopping
 //!
 //! [`Server::stop`] closes the listeners and idle connections at once, lets requests in service finish, ends open streams
@@ -69,6 +74,8 @@ mod stats;
 mod metrics;
 
 mod subscribe;
+
+pub mod embed;
 
 mod route;
 

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanfare_engine::Engine;
 use fanfare_engine::options::OptionError;
+use fanfare_engine::{Engine, SubscribeOptions};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -17,6 +17,7 @@ use crate::accept::{self, REFUSAL_RESERVE};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::embed::{self, Adopted, EmbedError, Head};
 use crate::lane::Lanes;
 use crate::shared::Shared;
 use crate::tls;
@@ -178,6 +179,29 @@ impl Server {
     /// Addresses for HTTPS, in the order of the option `tls.listen`.
     pub fn tls_addrs(&self) -> Vec<SocketAddr> {
         self.tls.clone()
+    }
+
+    /// Gives a connected, plain HTTP/1 socket of the host's to a lane, which writes the stream and, at its end, closes the
+    /// connection, also when the host still holds a duplicate of the socket. The host has read the whole request and has
+    /// nothing of its own left to write; it takes the socket out of its poller first and drops its duplicate without
+    /// shutting it down. Sockets of TCP and of Unix domains.
+    ///
+    /// `ended` is called exactly once when the stream is over, whatever the reason, on a lane's thread: it must not block,
+    /// and not stop this server. The host counts these connections: `limits.connections` does not.
+    ///
+    /// Success does not promise that the peer is still there. Any thread may call; never blocks.
+    ///
+    /// # Errors
+    /// [`EmbedError`]. Nothing has been written and the socket's settings are as they were; `ended` is dropped without
+    /// being called. `socket` is closed, so keep a duplicate to answer otherwise.
+    pub fn adopt(
+        &self,
+        socket: TcpStream,
+        options: &SubscribeOptions<'_>,
+        head: &Head<'_>,
+        ended: Option<Box<dyn FnOnce() + Send>>,
+    ) -> Result<Adopted, EmbedError> {
+        embed::adopt(&self.app, socket, options, head, ended)
     }
 
     /// Stops: takes no more connections, ends every stream so that its reader resumes elsewhere, spread over a part of

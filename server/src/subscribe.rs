@@ -84,22 +84,34 @@ pub(crate) fn subscribe(
         return Ok(Answer::Reply(stream_reply(Body::stream(body))));
     }
     let framing = if request.version == Version::HTTP_10 { Framing::Plain } else { Framing::Chunked };
+    let extra = app.origins.reading(&request.headers);
+    let extra: Vec<(&str, &str)> =
+        extra.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    match leave(app, &options, framing) {
+        Ok(mut leaving) => {
+            leaving.head = stream::http1_head(framing, SystemTime::now(), &extra, &leaving.head);
+            Ok(Answer::Leave(Box::new(leaving)))
+        }
+        Err(error) => ended_or(error),
+    }
+}
+
+/// Opens the cursor of a stream that a lane is to write. Its head is the bare opening still.
+pub(crate) fn leave(
+    app: &App,
+    options: &SubscribeOptions<'_>,
+    framing: Framing,
+) -> Result<Leaving, SubscribeError> {
     let lane = app.lanes.pick();
     // The lane leaves out a client's own events itself: cursors are shared by readers of many names.
     let client = options.client.as_deref().map(Box::from);
     if let Some(name) = &client {
-        check_client(name).map_err(|error| invalid(&error))?;
+        check_client(name)?;
     }
-    let options = SubscribeOptions { client: None, ..options };
-    let subscription = match app.engine.subscribe(lane.watcher(), &options, now) {
-        Ok(subscription) => subscription,
-        Err(error) => return ended_or(error),
-    };
-    let extra = app.origins.reading(&request.headers);
-    let extra: Vec<(&str, &str)> =
-        extra.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-    Ok(Answer::Leave(Box::new(Leaving {
-        head: stream::http1_head(framing, SystemTime::now(), &extra, &opening()),
+    let options = SubscribeOptions { client: None, ..options.clone() };
+    let subscription = app.engine.subscribe(lane.watcher(), &options, app.now())?;
+    Ok(Leaving {
+        head: stream::opening(app.config.padding, app.retry()),
         framing,
         subscription,
         group: GroupKey {
@@ -109,10 +121,10 @@ pub(crate) fn subscribe(
             framing,
         },
         client,
-        open: app.shared.open_stream(protocol),
+        open: app.shared.open_stream(Protocol::Http1),
         max_age: app.max_age(),
         lane,
-    })))
+    })
 }
 
 /// What a client that comes back later gets now: not an error, which would end an EventSource for ever, but a stream that

@@ -1,18 +1,21 @@
 //! How a stream enters a lane and how it leaves.
 
 use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mio::Interest;
 use mio::net::TcpStream;
+use mio::{Interest, Token};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::conn::{Key, NewConn, Own, Phase, Rest, Source};
 use super::group::{Groups, Served};
+use super::handle::Order;
 use super::thread::Lane;
 use super::timer::ticks;
-use crate::handoff::LaneStream;
+use crate::handoff::{HostLink, LaneStream, Permit};
 
 /// Streams taken from the inbox in one turn, so that a storm of new readers does not hold up the old ones.
 const ADOPTIONS: usize = 256;
@@ -21,13 +24,15 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Lane<'_> {
-    /// Whether a stream or a stop waits.
+    /// Whether a stream, an order or a stop waits.
     pub(super) fn inbox_waits(&self) -> bool {
         let inbox = self.link.inbox.lock();
-        !inbox.streams.is_empty() || (inbox.stop.is_some() && self.drain.is_none())
+        !inbox.streams.is_empty()
+            || !inbox.orders.is_empty()
+            || (inbox.stop.is_some() && self.drain.is_none())
     }
 
-    /// Takes new streams and the order to stop.
+    /// Takes new streams, what is wanted of old ones, and the order to stop.
     pub(super) fn take_inbox(&mut self) {
         for _ in 0..ADOPTIONS {
             let Some(stream) = self.link.inbox.lock().streams.pop_front() else { break };
@@ -35,6 +40,11 @@ impl Lane<'_> {
                 self.link.load.fetch_sub(1, Ordering::Relaxed);
                 tracing::debug!(%error, "a stream was lost on its way into a lane");
             }
+        }
+        // After the streams that were there before them.
+        let orders = std::mem::take(&mut self.link.inbox.lock().orders);
+        for order in orders {
+            self.obey(&order);
         }
         let stop = {
             let mut inbox = self.link.inbox.lock();
@@ -47,6 +57,18 @@ impl Lane<'_> {
             && self.drain.is_none()
         {
             self.begin_drain(deadline);
+        }
+    }
+
+    /// Does what was asked from outside.
+    fn obey(&mut self, order: &Order) {
+        match order {
+            // One that is still on its way in sees the wish when it comes.
+            Order::End(link) => {
+                if let Some(token) = link.token() {
+                    self.end(Key::from_token(Token(token)));
+                }
+            }
         }
     }
 
@@ -68,13 +90,18 @@ impl Lane<'_> {
         drop(read_ahead);
         debug_assert_eq!(framing, group.framing, "the group's framing is the stream's");
         group.framing = framing;
-        prepare(&socket, self.rules.user_timeout)?;
+        let ready = prepare(&socket, self.rules.user_timeout);
         let mut socket = TcpStream::from_std(socket);
-        let Some(key) = self.conns.next_key() else {
-            return Err(io::Error::other("the lane has no more keys for connections"));
+        if let Err(error) = ready.and_then(|()| self.register(&mut socket)) {
+            if permit.as_ref().is_some_and(Permit::is_host) {
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+            return Err(error);
+        }
+        let link = match &permit {
+            Some(Permit::Host(guard)) => Some(Arc::clone(guard.link())),
+            _ => None,
         };
-        // Once, for both directions, edge-triggered: no later call into the poll.
-        self.registry.register(&mut socket, key.token(), Interest::READABLE | Interest::WRITABLE)?;
         let index = self.groups.enter(group);
         let key = self.conns.insert(NewConn {
             socket,
@@ -83,15 +110,29 @@ impl Lane<'_> {
             own: Own { rest: Rest::tail(&head, 0), source: Source::Open(subscription) },
             now: self.now,
             expires: max_age.map_or(u64::MAX, |age| self.now + ticks(age)),
-            permits: (open, permit),
+            open,
+            permit,
         });
+        let unwanted = link.is_some_and(|link: Arc<HostLink>| link.set_token(key.token().0));
         self.file(key);
         // The group looks first, so that the new cursor can be read to the end at once and a gap notice knows the newest event.
         if self.serve(index) == Served::More {
             self.groups.mark_ready(index);
         }
         self.step(key);
+        if unwanted {
+            self.end(key);
+        }
         Ok(())
+    }
+
+    /// Tells the poll of the next connection's socket.
+    fn register(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        let Some(key) = self.conns.next_key() else {
+            return Err(io::Error::other("the lane has no more keys for connections"));
+        };
+        // Once, for both directions, edge-triggered: no later call into the poll.
+        self.registry.register(socket, key.token(), Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Moves the connection to another phase and keeps the books of its group.
@@ -141,8 +182,11 @@ fn is_fed(phase: &Phase) -> bool {
 /// Socket options for a long-lived stream of small writes.
 fn prepare(socket: &std::net::TcpStream, user_timeout: Duration) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    socket.set_nodelay(true)?;
     let options = SockRef::from(socket);
+    if let Err(error) = socket.set_nodelay(true) {
+        // A socket of a Unix domain delays nothing and knows no option of TCP.
+        return if options.local_addr()?.is_unix() { Ok(()) } else { Err(error) };
+    }
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     options.set_tcp_keepalive(&keepalive)?;
     // Where a peer vanishes under bytes in flight the kernel would otherwise try for a quarter of an hour.

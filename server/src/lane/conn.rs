@@ -1,6 +1,7 @@
 //! A connection in a lane: its socket, its place among the readers, and the few bytes it may owe.
 
 use std::mem;
+use std::net::Shutdown;
 
 use fanfare_engine::{Subscription, WeakFrame};
 use mio::Token;
@@ -9,8 +10,8 @@ use slab::Slab;
 
 use super::batch::{Batch, framed};
 use super::write::Delivered;
-use crate::handoff::Framing;
-use crate::shared::{ConnectionPermit, StreamPermit};
+use crate::handoff::{Framing, Permit};
+use crate::shared::StreamPermit;
 
 /// What is left of a frame is copied up to this size, so that a cut event of that size can always be finished and its reader gets its policy.
 /// Of a larger rest only a weak reference is kept: a stalled reader must not hold more of what history has let go. Below 64 KiB, which is
@@ -71,7 +72,9 @@ pub(super) struct Conn {
     pub(super) queued: bool,
     /// It stands in the lane's list of connections with more to read.
     pub(super) reading: bool,
-    _permits: (StreamPermit, Option<ConnectionPermit>),
+    _open: StreamPermit,
+    /// Declared behind the socket, so dropped after it.
+    permit: Option<Permit>,
 }
 
 /// Where a connection's next bytes come from.
@@ -173,7 +176,8 @@ pub(super) struct NewConn {
     pub(super) own: Own,
     pub(super) now: u64,
     pub(super) expires: u64,
-    pub(super) permits: (StreamPermit, Option<ConnectionPermit>),
+    pub(super) open: StreamPermit,
+    pub(super) permit: Option<Permit>,
 }
 
 impl Conns {
@@ -204,7 +208,8 @@ impl Conns {
             blocked: false,
             queued: false,
             reading: false,
-            _permits: new.permits,
+            _open: new.open,
+            permit: new.permit,
         });
         Key::new(index, generation)
     }
@@ -255,6 +260,16 @@ impl Conn {
     /// Takes the own cursor out, which leaves `Closing` behind for the caller to overwrite or keep.
     pub(super) fn take_phase(&mut self) -> Phase {
         mem::replace(&mut self.phase, Phase::Closing)
+    }
+}
+
+impl Drop for Conn {
+    /// However the lane lets go of it, the connection ends: a duplicate that the host kept would hold it open.
+    fn drop(&mut self) {
+        if self.permit.as_ref().is_some_and(Permit::is_host) {
+            // It fails only where the connection is gone already.
+            let _ = self.socket.shutdown(Shutdown::Both);
+        }
     }
 }
 

@@ -101,7 +101,7 @@ impl Lane<'_> {
     }
 
     /// Ends the stream: at once where it stands between frames, else at the next boundary.
-    fn end(&mut self, key: Key) {
+    pub(super) fn end(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if conn.goal != Goal::Stream {
             return;

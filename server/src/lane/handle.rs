@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::thread::{self as lane_thread, Rules};
 use crate::config::Config;
-use crate::handoff::LaneStream;
+use crate::handoff::{HostLink, LaneStream};
 use crate::shared::{Counter, Shared};
 
 /// The token of the lane's own wake-up; no connection has it.
@@ -60,10 +60,17 @@ pub(super) struct Link {
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) streams: VecDeque<LaneStream>,
+    pub(super) orders: Vec<Order>,
     /// End all streams by then.
     pub(super) stop: Option<Instant>,
     /// The thread is gone, or about to go: nothing may be added.
     pub(super) closed: bool,
+}
+
+/// What is wanted of streams that the lane has.
+pub(super) enum Order {
+    /// End this one at the next boundary between frames.
+    End(Arc<HostLink>),
 }
 
 #[derive(Default)]
@@ -86,6 +93,20 @@ impl Wake for PollWaker {
         if let Err(error) = self.0.wake() {
             tracing::error!(%error, "cannot wake a lane");
         }
+    }
+}
+
+impl Link {
+    /// Adds to the inbox; a lane that is gone has no streams to order about.
+    fn order(&self, order: Order) {
+        {
+            let mut inbox = self.inbox.lock();
+            if inbox.closed {
+                return;
+            }
+            inbox.orders.push(order);
+        }
+        self.watcher.wake();
     }
 }
 
@@ -173,23 +194,29 @@ impl LaneHandle {
         &self.link.watcher
     }
 
-    /// Gives the stream to the lane, which writes its head and then its events. A lane that has stopped drops it: the
-    /// socket closes, the permits are free. Never blocks.
-    pub(crate) fn adopt(&self, stream: LaneStream) {
-        let refused = {
+    /// Gives the stream to the lane, which writes its head and then its events. Never blocks.
+    ///
+    /// # Errors
+    /// The stream, untouched, from a lane that has stopped.
+    #[expect(clippy::result_large_err, reason = "the error is the argument, given back")]
+    pub(crate) fn adopt(&self, stream: LaneStream) -> Result<(), LaneStream> {
+        {
             let mut inbox = self.link.inbox.lock();
             if inbox.closed || inbox.stop.is_some() {
-                Some(stream)
-            } else {
-                self.link.load.fetch_add(1, Ordering::Relaxed);
-                inbox.streams.push_back(stream);
-                None
+                // Not dropped here: that closes a socket and takes engine locks, not to be done under the inbox's.
+                return Err(stream);
             }
-        };
-        // Dropping a stream closes a socket and takes engine locks: not under the inbox's.
-        if refused.is_none() {
-            self.link.watcher.wake();
+            self.link.load.fetch_add(1, Ordering::Relaxed);
+            inbox.streams.push_back(stream);
         }
-        drop(refused);
+        self.link.watcher.wake();
+        Ok(())
+    }
+
+    /// Asks for the end of an adopted stream at the next boundary between frames.
+    pub(crate) fn end(&self, host: &Arc<HostLink>) {
+        if host.ask_end() {
+            self.link.order(Order::End(Arc::clone(host)));
+        }
     }
 }

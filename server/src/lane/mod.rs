@@ -38,6 +38,11 @@
 //! most 56 KiB of a cut event. Batches hold frames during a turn only; what a large group holds ahead of a long send is bounded by 64 KiB a member and 8 MiB in all (`feed`). So history
 //! alone decides how long an event lives, whatever readers do.
 //!
+//! # Sockets of a host
+//!
+//! An adopted socket is a connection like any other, with two differences: the host is told once when it is over, after the socket is closed,
+//! and however the lane lets go of it, it is shut down first, because a duplicate in the host would hold the connection open.
+//!
 //! # For maintainers
 //!
 //! 1. Everything in a lane belongs to its thread. Shared with others are only the [`handle`] link: watcher, inbox, counters.

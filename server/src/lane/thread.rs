@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +19,7 @@ use super::handle::{Link, WAKE};
 use super::timer::{Wheel, ticks};
 use super::write::{Heard, Tally, discard};
 use crate::config::Config;
-use crate::handoff::Framing;
+use crate::handoff::{Framing, Permit};
 use crate::shared::Shared;
 use crate::stream;
 
@@ -115,9 +116,15 @@ fn close_inbox(link: &Link) {
     let waiting = {
         let mut inbox = link.inbox.lock();
         inbox.closed = true;
+        inbox.orders = Vec::new();
         std::mem::take(&mut inbox.streams)
     };
     link.load.fetch_sub(waiting.len(), Ordering::Relaxed);
+    for stream in &waiting {
+        if stream.permit.as_ref().is_some_and(Permit::is_host) {
+            let _ = stream.socket.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 impl<'a> Lane<'a> {

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use super::{LaneStats, Lanes};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::handoff::{Framing, GroupKey, LaneStream};
+use crate::handoff::{Framing, GroupKey, LaneStream, Permit};
 use crate::shared::{Protocol, Shared};
 use crate::stream;
 use client::Reader;
@@ -128,7 +128,7 @@ impl Rig {
             names.dedup();
             names
         };
-        lane.adopt(LaneStream {
+        let adopted = lane.adopt(LaneStream {
             socket: ours,
             head: stream::framed(b":\n", ask.framing),
             read_ahead: b"GET /second HTTP/1.1\r\n\r\n".to_vec(),
@@ -141,10 +141,12 @@ impl Rig {
                 framing: ask.framing,
             },
             client: ask.client.map(Into::into),
-            permit: Some(permit),
+            permit: Some(Permit::Counted(permit)),
             open: self.shared.open_stream(Protocol::Http1),
             max_age: ask.max_age,
         });
+        // A lane that stops gives it back, and the client sees the end.
+        drop(adopted);
         Reader::new(client, ask.framing)
     }
 
