@@ -1,6 +1,6 @@
 //! For applications with a web server of their own: their sockets in our lanes.
 //!
-//! The host's route has authenticated its request; [`adopt`] checks the socket and what the host wants to say in the
+//! The host's route has authenticated its request; `adopt` checks the socket and what the host wants to say in the
 //! answer's head, opens the cursor, and hands both to a lane. Until the lane has taken it nothing is written and nothing
 //! about the socket is changed, so after an error the host goes on as if it had not asked.
 
