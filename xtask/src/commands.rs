@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
-use crate::{budget, build, docs, install, layers, licences, purity, suites};
+use crate::{budget, build, docs, h2spec, install, layers, licences, purity, suites};
 
 /// A command as the user types it.
 struct Command {
@@ -34,8 +34,19 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "soak",
         usage: "",
-        help: "The long runs: ignored tests in files named soak_*, in release mode. Takes a while.",
-        run: |steps, _| steps.step("soak", build::soak),
+        help: "The long runs: ignored tests in files named soak_*, in release mode, and h2spec.\n\
+               Takes a while.",
+        run: |steps, _| soak(steps),
+    },
+    Command {
+        name: "h2spec",
+        usage: "",
+        help: "HTTP/2 conformance of the release binary. Needs Go, to install h2spec in the\n\
+               target directory.",
+        run: |steps, _| {
+            steps.step("release binary", build::release)?;
+            steps.step("h2spec", h2spec::run)
+        },
     },
     Command {
         name: "loom",
@@ -161,6 +172,14 @@ fn test(steps: &mut Steps) -> Result<()> {
     steps.step("loom models", build::loom)?;
     steps.step("release binary", build::release)?;
     end_to_end(steps)
+}
+
+fn soak(steps: &mut Steps) -> Result<()> {
+    steps.step("install", install::everything)?;
+    steps.step("release binary", build::release)?;
+    steps.step("h2spec", h2spec::run)?;
+    steps.step("long python suites", suites::python_soak)?;
+    steps.step("long tests", build::soak)
 }
 
 fn shape(steps: &mut Steps) -> Result<()> {

@@ -25,6 +25,8 @@ const SYSTEM: &[Package] = &[
     Package { name: "chromium", commands: BROWSERS },
     Package { name: "curl", commands: &["curl"] },
     Package { name: "openssl", commands: &["openssl"] },
+    // The library of the same name comes with it: clocks that jump.
+    Package { name: "faketime", commands: &["faketime"] },
     // Debian puts it where only root's PATH looks.
     Package { name: "nginx-light", commands: &["nginx", "/usr/sbin/nginx"] },
 ];

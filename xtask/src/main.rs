@@ -20,6 +20,7 @@ mod install;
 
 mod build;
 mod docs;
+mod h2spec;
 mod suites;
 
 mod commands;

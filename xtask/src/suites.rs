@@ -29,6 +29,25 @@ pub(crate) fn python() -> Result<()> {
     report.nothing_skipped()
 }
 
+/// Runs the long Python suites, which are files named `soak_*.py` and which [`python`] leaves out.
+pub(crate) fn python_soak() -> Result<()> {
+    let project = files::project_files()?;
+    let is_long = |path: &&PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        path.starts_with(PYTHON_SUITES)
+            && name.is_some_and(|name| name.starts_with("soak_") && name.ends_with(".py"))
+    };
+    let long: Vec<&PathBuf> = project.iter().filter(is_long).collect();
+    if long.is_empty() {
+        bail!("{PYTHON_SUITES} has no file named soak_*.py");
+    }
+    let report = Report::new("python-soak")?;
+    let python = Program::new(install::python_in_venv());
+    under_test(python.args(["-m", "pytest", "-q", "-rs", &report.option("--junit-xml")]).args(long))?
+        .run()?;
+    report.nothing_skipped()
+}
+
 /// Runs the Node suites.
 pub(crate) fn node() -> Result<()> {
     if !files::root().join(NODE_SUITES).is_dir() {
