@@ -31,8 +31,8 @@ pub(crate) struct Core {
     /// Serialises age retention: a second caller finds it taken and leaves.
     sweeping: AtomicBool,
     chain: RwLock<Arc<Chain>>,
-    /// Whether the chain has a handler, so that a hub without any takes no lock to learn it. Relaxed: who adds a
-    /// handler and then publishes, or tells another thread to, has ordered the two himself.
+    /// Whether the chain has a handler, so that a hub without any takes no lock to learn it. Relaxed: who adds or
+    /// removes a handler and then publishes, or tells another thread to, has ordered the two himself.
     has_handlers: AtomicBool,
 }
 
@@ -84,6 +84,18 @@ impl Core {
         let mut chain = self.chain.write();
         *chain = Arc::new(chain.with(spec));
         self.has_handlers.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the handlers of that name out of the chain; whether there was one.
+    pub(crate) fn remove_handler(&self, name: &str) -> bool {
+        let mut chain = self.chain.write();
+        let Some(without) = chain.without(name) else { return false };
+        self.has_handlers.store(!without.is_empty(), Ordering::Relaxed);
+        // Dropped after unlocking: with the last chain that names it, a handler may take its time to go.
+        let old = std::mem::replace(&mut *chain, Arc::new(without));
+        drop(chain);
+        drop(old);
+        true
     }
 
     /// Takes the right to sweep, until the guard is dropped; `None` if another thread has it.

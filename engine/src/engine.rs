@@ -7,7 +7,7 @@ use crate::config::{Config, ConfigError};
 use crate::core::Core;
 use crate::draft::{Draft, InvalidField, check_topic};
 use crate::fanout::Watcher;
-use crate::handler::{Chain, HandlerError, HandlerSpec, Held};
+use crate::handler::{Chain, HandlerError, HandlerInfo, HandlerSpec, Held};
 use crate::history::{Append, StaleTopic};
 use crate::id::EventId;
 use crate::stats::{Stats, TopicStats};
@@ -226,6 +226,18 @@ impl Engine {
     /// Adds a handler behind those that are there. Events that are published after this call pass it.
     pub fn add_handler(&self, spec: HandlerSpec) {
         self.0.add_handler(spec);
+    }
+
+    /// Removes the handlers of that name. Events that are published after this call do not pass them; those under way
+    /// still may. False if there was none.
+    pub fn remove_handler(&self, name: &str) -> bool {
+        self.0.remove_handler(name)
+    }
+
+    /// The handlers, in the order in which events pass them.
+    #[must_use]
+    pub fn handlers(&self) -> Vec<HandlerInfo> {
+        self.0.chain().info()
     }
 
     /// Evicts what is too old and frees idle topics. Does nothing if another thread is at it.

@@ -67,7 +67,9 @@ pub use draft::{
 };
 pub use engine::{BatchError, Engine, PublishError, Published};
 pub use fanout::Watcher;
-pub use handler::{Fault, Handler, HandlerError, HandlerSpec, OnFault, TopicPattern, Verdict};
+pub use handler::{
+    Fault, Handler, HandlerError, HandlerInfo, HandlerSpec, HandlerStats, OnFault, TopicPattern, Verdict,
+};
 pub use history::TopicKey;
 pub use id::{Epoch, EventId, InvalidEpoch, MAX_ID_BYTES, is_valid_id};
 pub use stats::{Stats, TopicStats};

@@ -182,6 +182,33 @@ fn patterns_choose_topics() {
 }
 
 #[test]
+fn a_removed_handler_sees_nothing_more_and_the_others_stay() {
+    let engine = keeping(10);
+    let name = |name: &'static str, topics: &str| HandlerSpec {
+        name: name.into(),
+        topics: TopicPattern::parse(topics),
+        on_fault: OnFault::Closed,
+        handler: Arc::new(Call(|_: &Draft<'_>| Ok(Verdict::Drop))),
+    };
+    engine.add_handler(name("first", "a*"));
+    engine.add_handler(name("second", "b"));
+    let shown = |engine: &Engine| {
+        let of = engine.handlers();
+        of.iter().map(|info| format!("{} {}", info.name, info.topics)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&engine), ["first a*", "second b"]);
+    assert!(!engine.remove_handler("third"), "there is none");
+    assert!(engine.remove_handler("first"));
+    assert!(!engine.remove_handler("first"), "only once");
+    assert_eq!(shown(&engine), ["second b"]);
+    put(&engine, "a", "kept");
+    assert_eq!(engine.publish(Draft::new("b", "dropped"), NOW).unwrap().events, 0);
+    assert!(engine.remove_handler("second"));
+    put(&engine, "b", "kept");
+    assert_eq!(read(&engine, &["a", "b"], Start::All), ["kept", "kept"]);
+}
+
+#[test]
 fn a_batch_is_all_or_nothing_with_handlers_too() {
     let engine = keeping(10);
     add(&engine, "t", OnFault::Closed, |event| {

@@ -2,13 +2,14 @@
 //!
 //! **Order.** Each handler has locks of its own, one for a share of all topics. A publisher takes those of the topics
 //! that are about to pass the handler and holds them until its commit, so events of a topic are committed in the order
-//! in which they passed, wherever they came from. Locks are taken handler by handler and sorted within one, and chains
-//! only ever grow at their end: two publishers cannot wait for each other.
+//! in which they passed, wherever they came from. Locks are taken handler by handler and sorted within one. Chains
+//! grow at their end only, and who leaves one never comes back with the same locks: the handlers that two chains share
+//! stand in the same order in both, so two publishers cannot wait for each other.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Fault, HandlerSpec, OnFault, Verdict};
+use super::{Fault, HandlerInfo, HandlerSpec, OnFault, Verdict};
 use crate::code::Code;
 use crate::draft::Draft;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -58,7 +59,7 @@ impl fmt::Display for HandlerError {
 
 impl std::error::Error for HandlerError {}
 
-/// The handlers of a hub, in order. Immutable: adding one makes a new chain.
+/// The handlers of a hub, in order. Immutable: adding or removing one makes a new chain.
 #[derive(Clone, Default)]
 pub(crate) struct Chain(Vec<Stage>);
 
@@ -78,6 +79,25 @@ impl Chain {
         let mut stages = self.0.clone();
         stages.push(Stage { spec, orders: (0..ORDERS).map(|_| Mutex::new(())).collect() });
         Self(stages)
+    }
+
+    /// The chain without the handlers of that name; `None` if there is none.
+    pub(crate) fn without(&self, name: &str) -> Option<Self> {
+        let stages: Vec<_> = self.0.iter().filter(|stage| stage.spec.name != name).cloned().collect();
+        (stages.len() < self.0.len()).then_some(Self(stages))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn info(&self) -> Vec<HandlerInfo> {
+        let of = |Stage { spec, .. }: &Stage| HandlerInfo {
+            name: spec.name.to_string(),
+            topics: spec.topics.clone(),
+            stats: spec.handler.stats(),
+        };
+        self.0.iter().map(of).collect()
     }
 
     /// Whether any handler wants events of `topic`.

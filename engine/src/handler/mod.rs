@@ -8,12 +8,14 @@
 //! A handler sees drafts only, never history or subscribers.
 
 mod chain;
+mod stats;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use chain::HandlerError;
 pub(crate) use chain::{Chain, Held};
+pub use stats::{HandlerInfo, HandlerStats};
 
 use crate::draft::Draft;
 use crate::time::Timestamp;
@@ -29,6 +31,11 @@ pub trait Handler: Send + Sync {
     /// # Errors
     /// [`Fault`] when the handler itself failed; its [`OnFault`] policy then decides about the event.
     fn handle(&self, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, Fault>;
+
+    /// What it has done so far, if it counts.
+    fn stats(&self) -> Option<HandlerStats> {
+        None
+    }
 }
 
 /// What a handler says about an event.
@@ -93,6 +100,15 @@ impl TopicPattern {
         match self {
             Self::Exact(name) => **name == *topic,
             Self::Prefix(prefix) => topic.starts_with(&**prefix),
+        }
+    }
+}
+
+impl fmt::Display for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
         }
     }
 }
