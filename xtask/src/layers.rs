@@ -15,8 +15,14 @@ use crate::run::say;
 use crate::rust_text::{self, Source};
 
 /// The crates under the rule, with the file that lists their modules.
-const CRATES: &[&str] =
-    &["engine/src/lib.rs", "server/src/lib.rs", "hub/src/lib.rs", "cli/src/main.rs", "xtask/src/main.rs"];
+const CRATES: &[&str] = &[
+    "engine/src/lib.rs",
+    "server/src/lib.rs",
+    "wasi-host/src/lib.rs",
+    "hub/src/lib.rs",
+    "cli/src/main.rs",
+    "xtask/src/main.rs",
+];
 
 /// A source file of a crate: its place in the module tree and what it names.
 pub(crate) struct Module {

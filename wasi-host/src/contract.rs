@@ -1,0 +1,125 @@
+//! The contract's words as Rust types. `wit/handler.wit` is the contract; a test holds these to it.
+
+use fanfare_engine::Draft;
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use crate::kv::Refusal;
+
+/// The contract itself, for core modules that carry no description of their own, and for tools.
+pub const WIT: &str = include_str!("../wit/handler.wit");
+
+/// What the contract's names begin with.
+pub(crate) const PACKAGE: &str = "fanfare:handler/";
+/// The version that this host provides.
+pub(crate) const VERSION: &str = "0.1.0";
+
+/// The export that makes a handler.
+pub(crate) const TRANSFORM: &str = "transform";
+/// Its type, for error messages.
+pub(crate) const TRANSFORM_TYPE: &str = "func(event: event) -> outcome";
+/// The export that is called in a new instance.
+pub(crate) const INIT: &str = "init";
+
+/// The full name of an interface: `fanfare:handler/kv@0.1.0`.
+pub(crate) fn interface(name: &str) -> String {
+    format!("{PACKAGE}{name}@{VERSION}")
+}
+
+/// The interfaces that a handler may import.
+pub(crate) const INTERFACES: [&str; 5] = ["types", "log", "config", "clock", "kv"];
+
+/// An event on its way in, borrowed from the draft.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct EventIn<'a> {
+    topic: &'a str,
+    kind: Option<&'a str>,
+    id: Option<&'a str>,
+    data: &'a str,
+}
+
+impl<'a> EventIn<'a> {
+    pub(crate) fn of(draft: &'a Draft<'_>) -> Self {
+        Self { topic: &draft.topic, kind: draft.event.as_deref(), id: draft.id.as_deref(), data: &draft.data }
+    }
+}
+
+/// An event that a handler has made.
+#[derive(ComponentType, Lift, Debug)]
+#[component(record)]
+pub(crate) struct EventOut {
+    pub(crate) topic: String,
+    pub(crate) kind: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) data: String,
+}
+
+impl EventOut {
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |field: &Option<String>| field.as_ref().map_or(0, String::len);
+        self.topic.len() + length(&self.kind) + length(&self.id) + self.data.len()
+    }
+
+    pub(crate) fn into_draft(self) -> Draft<'static> {
+        Draft {
+            event: self.kind.map(Into::into),
+            id: self.id.map(Into::into),
+            ..Draft::new(self.topic, self.data)
+        }
+    }
+}
+
+/// What a handler answers.
+#[derive(ComponentType, Lift, Debug)]
+#[component(variant)]
+pub(crate) enum Outcome {
+    #[component(name = "pass")]
+    Pass,
+    #[component(name = "drop")]
+    Drop,
+    #[component(name = "replace")]
+    Replace(String),
+    #[component(name = "emit")]
+    Emit(Vec<EventOut>),
+    #[component(name = "reject")]
+    Reject(String),
+}
+
+/// How much a line of the log matters.
+#[derive(ComponentType, Lift, Clone, Copy, Debug)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code, reason = "made by lifting, from its number")]
+pub(crate) enum LogLevel {
+    #[component(name = "debug")]
+    Debug,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "error")]
+    Error,
+}
+
+/// Why the store was not changed.
+#[derive(ComponentType, Lower, Clone, Copy, Debug)]
+#[component(enum)]
+#[repr(u8)]
+pub(crate) enum KvError {
+    #[component(name = "full")]
+    Full,
+    #[component(name = "invalid-key")]
+    InvalidKey,
+    #[component(name = "not-a-number")]
+    NotANumber,
+}
+
+impl From<Refusal> for KvError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::Full,
+            Refusal::InvalidKey => Self::InvalidKey,
+            Refusal::NotANumber => Self::NotANumber,
+        }
+    }
+}

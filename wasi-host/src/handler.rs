@@ -1,0 +1,252 @@
+//! A handler of WebAssembly, as the engine sees it.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use fanfare_engine::{
+    Draft, Fault, Handler, HandlerStats, InvalidField, RESERVED_EVENT_PREFIX, Timestamp, Verdict,
+    check_event_type, check_topic, is_valid_id,
+};
+use parking_lot::RwLock;
+
+use crate::config::{Config, Policy};
+use crate::contract::Outcome;
+use crate::error::LoadError;
+use crate::fault::{Breaker, FaultKind, WasmFault};
+use crate::host::Shared;
+use crate::load::{self, About, Module};
+use crate::meter::{Answer, Meter};
+use crate::pool::{Limits, Pool};
+use crate::runtime::Runtime;
+
+/// The type of events that [`Policy::DeadLetter`] makes.
+const DEAD_LETTER: &str = "dead-letter";
+
+/// A loaded handler. Its code can be exchanged while it works; its state and its counters stay.
+///
+/// It applies its fault policy itself: of the faults only those with [`Policy::Reject`] reach the engine, so the engine's own
+/// policy for it should be [`OnFault::Closed`](fanfare_engine::OnFault::Closed).
+pub struct WasmHandler {
+    runtime: Runtime,
+    config: Config,
+    shared: Arc<Shared>,
+    meter: Arc<Meter>,
+    breaker: Breaker,
+    /// The code in use. A call holds on to what it has found here: an event is handled by the old code or by the new.
+    current: RwLock<Arc<Pool>>,
+}
+
+impl WasmHandler {
+    /// Loads a handler from the bytes of a file, and tries it with an event. `name` is what statistics and the log
+    /// call it; `config` gives the limits, values and fault policy.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing is left behind.
+    pub fn new(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
+        let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
+        let shared = Arc::new(Shared::new(name, values, config.state_bytes, config.log_bytes));
+        let meter = Arc::new(Meter::default());
+        let module = ready(runtime, bytes, config)?;
+        let pool =
+            Pool::new(runtime.clone(), module, Arc::clone(&shared), Arc::clone(&meter), Limits::of(config));
+        Ok(Self {
+            runtime: runtime.clone(),
+            config: config.clone(),
+            shared,
+            meter,
+            breaker: Breaker::default(),
+            current: RwLock::new(Arc::new(pool)),
+        })
+    }
+
+    /// Exchanges the code. Events under way finish with the old code; when this returns, new ones meet the new code.
+    /// State in the key-value store stays.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the old code goes on.
+    pub fn reload(&self, bytes: &[u8]) -> Result<(), LoadError> {
+        let module = ready(&self.runtime, bytes, &self.config).inspect_err(|_| self.meter.reload(false))?;
+        let (shared, meter) = (Arc::clone(&self.shared), Arc::clone(&self.meter));
+        let pool = Pool::new(self.runtime.clone(), module, shared, meter, Limits::of(&self.config));
+        let old = std::mem::replace(&mut *self.current.write(), Arc::new(pool));
+        self.breaker.reset();
+        self.meter.reload(true);
+        // Outside the lock: it may be the last that holds the old instances.
+        drop(old);
+        Ok(())
+    }
+
+    /// What the code in use is made of.
+    #[must_use]
+    pub fn about(&self) -> About {
+        self.current.read().module().about.clone()
+    }
+
+    fn decide(&self, event: &Draft<'_>) -> Result<Verdict, WasmFault> {
+        let pool = Arc::clone(&self.current.read());
+        let start = Instant::now();
+        let outcome = pool.call(event);
+        self.meter.call(start.elapsed());
+        let (answer, verdict) = verdict(event, outcome?)?;
+        self.meter.answer(answer);
+        Ok(verdict)
+    }
+
+    fn failed(&self, event: &Draft<'_>, fault: &str) -> Result<Verdict, Fault> {
+        match self.config.on_fault {
+            Policy::Reject => Err(Fault(fault.to_owned())),
+            Policy::Pass => Ok(Verdict::Pass),
+            Policy::Drop => Ok(Verdict::Drop),
+            Policy::DeadLetter => Ok(Verdict::Emit(vec![self.dead_letter(event, fault)])),
+        }
+    }
+
+    fn dead_letter(&self, event: &Draft<'_>, fault: &str) -> Draft<'static> {
+        let letter = serde_json::json!({
+            "topic": event.topic, "event": event.event, "id": event.id, "data": event.data,
+            "handler": self.shared.name, "fault": fault,
+        });
+        Draft::new(self.config.dead_letter.clone(), letter.to_string()).with_event(DEAD_LETTER)
+    }
+}
+
+impl Handler for WasmHandler {
+    fn handle(&self, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, Fault> {
+        if !self.breaker.allows(now) {
+            self.meter.rested();
+            return self.failed(event, "it rests after many faults in a row");
+        }
+        match self.decide(event) {
+            Ok(verdict) => {
+                self.breaker.success();
+                Ok(verdict)
+            }
+            Err(fault) => {
+                self.meter.fault(fault.kind);
+                let (handler, topic) = (self.shared.name.as_str(), &*event.topic);
+                tracing::debug!(handler, topic, "handler failed: {fault}");
+                if let Some(pause_ms) = self.breaker.fault(now) {
+                    tracing::warn!(
+                        handler,
+                        pause_ms,
+                        "handler rests after many faults in a row, the last: {fault}"
+                    );
+                }
+                self.failed(event, &fault.text)
+            }
+        }
+    }
+
+    fn stats(&self) -> Option<HandlerStats> {
+        Some(self.meter.snapshot(self.shared.kv.bytes()))
+    }
+}
+
+impl fmt::Debug for WasmHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmHandler").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+/// A handler on a workbench: loaded like any other, with state of its own, and called by hand.
+#[derive(Debug)]
+pub struct Trial(Pool);
+
+impl Trial {
+    /// Loads a handler from the bytes of a file, without trying it.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn new(runtime: &Runtime, bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
+        let module = Arc::new(load::load(runtime, bytes, config.file_bytes)?);
+        let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
+        Ok(Self::of(runtime, module, values, config, config.log_bytes))
+    }
+
+    fn of(
+        runtime: &Runtime,
+        module: Arc<Module>,
+        values: Vec<(String, String)>,
+        config: &Config,
+        log_bytes: u64,
+    ) -> Self {
+        let shared = Arc::new(Shared::new("trial", values, config.state_bytes, log_bytes));
+        Self(Pool::new(runtime.clone(), module, shared, Arc::default(), Limits::of(config)))
+    }
+
+    /// What it answers to one event.
+    ///
+    /// # Errors
+    /// [`WasmFault`] when it fails.
+    pub fn call(&self, event: &Draft<'_>) -> Result<Verdict, WasmFault> {
+        verdict(event, self.0.call(event)?).map(|(_, verdict)| verdict)
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.0.module().about
+    }
+}
+
+/// The name that a file gives its handler: `tally` of `handlers/tally.wasm`.
+#[must_use]
+pub fn name_of(file: &Path) -> String {
+    file.file_stem().map_or_else(|| "handler".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Loads code and sees it through a first event, so that what cannot work at all is found before real events meet it.
+/// What it answers does not matter, and neither does a trap: it may rightly want another kind of event.
+fn ready(runtime: &Runtime, bytes: &[u8], config: &Config) -> Result<Arc<Module>, LoadError> {
+    let module = Arc::new(load::load(runtime, bytes, config.file_bytes)?);
+    let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
+    let trial = Trial::of(runtime, Arc::clone(&module), values, config, 0);
+    match trial.0.call(&Draft::new("trial", "{}")) {
+        Err(fault) if fault.kind == FaultKind::Answer => Err(LoadError::Contract(fault.text)),
+        Err(fault) if matches!(fault.kind, FaultKind::Start | FaultKind::Timeout | FaultKind::Stack) => {
+            Err(LoadError::Start(fault.text))
+        }
+        _ => Ok(module),
+    }
+}
+
+/// What an answer means for the engine.
+fn verdict(event: &Draft<'_>, outcome: Outcome) -> Result<(Answer, Verdict), WasmFault> {
+    Ok(match outcome {
+        Outcome::Pass => (Answer::Pass, Verdict::Pass),
+        Outcome::Drop => (Answer::Drop, Verdict::Drop),
+        Outcome::Replace(data) => {
+            let changed = Draft { data: data.into(), ..event.clone() };
+            (Answer::Replace, Verdict::Replace(changed.into_owned()))
+        }
+        Outcome::Emit(events) => {
+            let drafts: Vec<_> = events.into_iter().map(|event| event.into_draft()).collect();
+            for draft in &drafts {
+                publishable(draft)?;
+            }
+            (Answer::Emit, Verdict::Emit(drafts))
+        }
+        Outcome::Reject(reason) => (Answer::Reject, Verdict::Refuse(reason)),
+    })
+}
+
+/// Whether the engine would take it: the engine would blame the publisher for what is the handler's fault.
+fn publishable(draft: &Draft<'_>) -> Result<(), WasmFault> {
+    let wrong = |why: &dyn fmt::Display| {
+        Err(WasmFault::new(FaultKind::Answer, format!("it made an event that cannot be published: {why}")))
+    };
+    let field = |checked: Result<(), InvalidField>| checked.or_else(|error| wrong(&error));
+    field(check_topic(&draft.topic))?;
+    if let Some(kind) = &draft.event {
+        field(check_event_type(kind))?;
+        if kind.starts_with(RESERVED_EVENT_PREFIX) {
+            return wrong(&format_args!("its kind begins with {RESERVED_EVENT_PREFIX:?}"));
+        }
+    }
+    match &draft.id {
+        Some(id) if !is_valid_id(id) => wrong(&"its id may only hold 1 to 128 of A-Z a-z 0-9 . _ ~ -"),
+        _ => Ok(()),
+    }
+}

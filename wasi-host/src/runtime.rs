@@ -1,0 +1,154 @@
+//! What all handlers of a hub share: compiler, allocator, linker and the clock of time limits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
+
+use crate::host::{self, State};
+use crate::ticker::{Running, TICK, Ticker};
+
+/// Instances that the pool holds at most, tried in this order: each reserves 4 GiB of addresses, which not every machine
+/// has. Without any, memory is mapped for each instance.
+const POOL_SIZES: [u32; 3] = [256, 64, 16];
+
+/// The largest memory of a pooled instance; the range of `handler.memory` ends here.
+const POOLED_MEMORY: usize = 1 << 30;
+
+/// How much of a used memory stays mapped for the next instance.
+const KEEP_RESIDENT: usize = 1 << 20;
+
+/// Stack for the handler's code on the thread of its caller.
+const STACK: usize = 512 << 10;
+
+/// The machinery that runs handlers. Clones are the same one; it ends, with its one thread, with the last of them.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<State>,
+    ticker: Ticker,
+    pooled: bool,
+}
+
+/// The machine cannot run handlers; says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeError(pub String);
+
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot run handlers: {}", self.0)
+    }
+}
+
+impl std::error::Error for RuntimeError {}
+
+impl Runtime {
+    /// Prepares to run handlers.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] when the processor is not supported, or the system gives no memory or thread.
+    pub fn new() -> Result<Self, RuntimeError> {
+        let error = |error: wasmtime::Error| RuntimeError(format!("{error:#}"));
+        let (engine, pooled) = engine().map_err(error)?;
+        let mut linker = Linker::new(&engine);
+        host::provide(&mut linker).map_err(error)?;
+        let ticking = engine.clone();
+        let ticker = Ticker::start(move || ticking.increment_epoch())
+            .map_err(|error| RuntimeError(format!("cannot start a thread: {error}")))?;
+        Ok(Self(Arc::new(Inner { engine, linker, ticker, pooled })))
+    }
+
+    /// Whether instances come from a pool; false on machines with few addresses, where a new one costs more.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.0.pooled
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<State> {
+        &self.0.linker
+    }
+
+    /// Marks a call as under way; deadlines pass until this is dropped.
+    pub(crate) fn running(&self) -> Running<'_> {
+        self.0.ticker.running()
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("pooled", &self.0.pooled).finish_non_exhaustive()
+    }
+}
+
+/// A time limit in ticks: never shorter than asked for, so one more than would fit, for the first tick may come at once.
+pub(crate) fn ticks(limit: Duration) -> u64 {
+    u64::try_from(limit.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX / 2).saturating_add(1)
+}
+
+fn engine() -> wasmtime::Result<(Engine, bool)> {
+    for size in POOL_SIZES {
+        let mut config = config();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(size)));
+        match Engine::new(&config) {
+            Ok(engine) => return Ok((engine, true)),
+            Err(error) => tracing::debug!(size, "no pool of instances: {error:#}"),
+        }
+    }
+    Engine::new(&config()).map(|engine| (engine, false))
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .max_wasm_stack(STACK)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .relaxed_simd_deterministic(true)
+        // Signal handlers belong to the process, which may be anybody's: checks in the code find what a signal would.
+        .signals_based_traps(SIGNALS);
+    config
+}
+
+/// See [`config`].
+const SIGNALS: bool = false;
+
+fn pool(size: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(size)
+        .total_core_instances(size * 4)
+        .total_memories(size)
+        .total_tables(size * 2)
+        .max_core_instances_per_component(64)
+        .max_memories_per_component(16)
+        .max_tables_per_component(64)
+        .max_memory_size(POOLED_MEMORY)
+        .table_elements(100_000)
+        .max_unused_warm_slots(16)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_round_up_and_leave_room_for_the_first_tick() {
+        for (us, deadline) in [(1, 2), (1_000, 2), (1_001, 3), (10_000, 11)] {
+            assert_eq!(ticks(Duration::from_micros(us)), deadline, "{us}");
+        }
+        assert!(ticks(Duration::MAX) > 1 << 40);
+    }
+}
