@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use fanfare_engine::options::OptionError;
 use fanfare_engine::{
-    Draft, Engine, Epoch, PublishError, Published, SubscribeError, SubscribeOptions, Subscription, Watcher,
+    Draft, Engine, Epoch, InvalidField, PublishError, Published, SubscribeError, SubscribeOptions,
+    Subscription, Watcher,
 };
-use fanfare_server::embed::{Adopted, EmbedError, Head};
+use fanfare_server::embed::{Adopted, EmbedError, Head, HostStream};
 use fanfare_server::{Clock, Server, StopReport};
 
 use crate::config::HubConfig;
@@ -80,6 +81,22 @@ impl Hub {
         ended: Option<Box<dyn FnOnce() + Send>>,
     ) -> Result<Adopted, EmbedError> {
         self.server.adopt(socket, options, head, ended)
+    }
+
+    /// Opens a stream whose bytes the host writes itself. See [`Server::open_stream`].
+    ///
+    /// # Errors
+    /// [`EmbedError`]; nothing has changed then.
+    pub fn open_stream(&self, options: &SubscribeOptions<'_>) -> Result<HostStream, EmbedError> {
+        self.server.open_stream(options)
+    }
+
+    /// Ends every stream of `client`. See [`Server::revoke`].
+    ///
+    /// # Errors
+    /// A name that no client can have.
+    pub fn revoke(&self, client: &str) -> Result<(), InvalidField> {
+        self.server.revoke(client)
     }
 
     /// The engine, for everything else. Pass it the time of [`Hub::clock`].

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fanfare_engine::{Engine, Timestamp};
 use tokio::sync::Semaphore;
 
+use crate::alarm::Alarms;
 use crate::config::Config;
 use crate::cors::Origins;
 use crate::host::Hosts;
@@ -13,6 +14,7 @@ use crate::lane::Lanes;
 use crate::limit::PublishRate;
 use crate::pages::Pages;
 use crate::shared::Shared;
+use crate::stream;
 use crate::watch::Limits;
 
 /// Request bodies in memory at once, in blocks of [`BODY_BLOCK`], beyond the first block of each.
@@ -27,6 +29,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) shared: Arc<Shared>,
     pub(crate) lanes: Lanes,
+    /// For streams that the host polls.
+    pub(crate) alarms: Arc<Alarms>,
     pub(crate) hosts: Hosts,
     pub(crate) origins: Origins,
     pub(crate) rate: PublishRate,
@@ -48,6 +52,7 @@ impl App {
             config,
             shared,
             lanes,
+            alarms: Arc::default(),
         }
     }
 
@@ -75,6 +80,12 @@ impl App {
         let age = self.config.stream_max_age;
         (!age.is_zero())
             .then(|| age - self.jitter(age * u32::from(self.config.stream_max_age_jitter.min(100)) / 100))
+    }
+
+    /// How often, and with which bytes, a silent stream shows that it is alive.
+    pub(crate) fn heartbeat(&self) -> Option<(Duration, &'static str)> {
+        let every = self.config.heartbeat;
+        (!every.is_zero()).then(|| (every, stream::heartbeat(self.config.heartbeat_event)))
     }
 
     fn jitter(&self, spread: Duration) -> Duration {

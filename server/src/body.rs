@@ -1,29 +1,29 @@
 //! Answer bodies: a few bytes from memory, or an event stream that pulls batches from its own cursor.
 //!
-//! Streams over HTTP/2 and TLS stay with hyper. Their body holds no queue: it is asked for bytes when the connection can send some, and
-//! pulls what is new then, joined up to 16 KiB. A larger event goes out in slices, and between two slices only a weak reference to it is kept:
-//! a stalled stream costs its cursor, what hyper may hold for it (`limits.h2_send_buffer`), and nothing that history has let go. Dropping the body, which is what a reset or a closed connection does,
+//! Streams over HTTP/2 and TLS stay with hyper. Their body is asked for bytes when the connection can send some: a stalled stream costs
+//! its cursor and what hyper may hold for it (`limits.h2_send_buffer`). Dropping the body, which is what a reset or a closed connection does,
 //! ends the subscription.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use fanfare_engine::{Frame as Event, Pulled, Subscription, WeakFrame};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::named::Flag;
 use crate::patience::Patience;
-use crate::shared::{Shared, StreamPermit};
+use crate::pull::{Pull, StreamParts};
+use crate::shared::Shared;
 use crate::watch::Active;
 
-/// Most bytes handed to hyper at once.
-const BATCH_BYTES: usize = 16 * 1024;
+/// How long a revoked HTTP/2 stream may hold bytes that its peer does not take.
+const REVOKED_GRACE: Duration = Duration::from_millis(50);
 
 tokio::task_local! {
     /// Of the HTTP/2 stream whose task this is.
@@ -35,6 +35,8 @@ tokio::task_local! {
 pub(crate) struct Progress {
     /// When bytes were handed to hyper that has not come back for more since.
     handed: Mutex<Option<Instant>>,
+    /// Of a stream whose reader has a name.
+    flag: OnceLock<Arc<Flag>>,
 }
 
 impl Progress {
@@ -48,6 +50,22 @@ impl Progress {
             };
             Patience::until(since + limit).await;
             if *self.handed.lock() == handed {
+                return;
+            }
+        }
+    }
+
+    /// Resolves when the stream has been revoked and still holds bytes that its peer does not take; one that is not blocked
+    /// ends by itself. A revocation wakes the stream's task, in which this is polled.
+    pub(crate) async fn revoked(&self) {
+        poll_fn(|_| match self.flag.get() {
+            Some(flag) if flag.is_revoked() => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+        loop {
+            sleep_until(Instant::now() + REVOKED_GRACE).await;
+            if self.handed.lock().is_some_and(|since| since.elapsed() >= REVOKED_GRACE) {
                 return;
             }
         }
@@ -86,6 +104,14 @@ impl Body {
         Body { kind: Kind::Stream(Box::new(stream)), active: None }
     }
 
+    /// What says that the stream is revoked, if this is one whose reader has a name.
+    pub(crate) fn flag(&self) -> Option<&Arc<Flag>> {
+        match &self.kind {
+            Kind::Stream(stream) => stream.pull.flag(),
+            Kind::Full(_) | Kind::Ended(_) => None,
+        }
+    }
+
     /// The request is in service until this body has been sent.
     pub(crate) fn hold(&mut self, active: Active) {
         self.active = Some(active);
@@ -115,6 +141,9 @@ impl HttpBody for Body {
         let progress = PROGRESS.try_with(Arc::clone).ok();
         if let Some(progress) = &progress {
             *progress.handed.lock() = None;
+            if let Some(flag) = self.flag() {
+                progress.flag.get_or_init(|| Arc::clone(flag));
+            }
         }
         let data = match &mut self.get_mut().kind {
             Kind::Full(bytes) => Poll::Ready(bytes.take()),
@@ -139,32 +168,9 @@ impl HttpBody for Body {
     }
 }
 
-/// What a stream's body is made of.
-pub(crate) struct StreamParts {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) open: StreamPermit,
-    /// On a watcher of its own.
-    pub(crate) subscription: Subscription,
-    /// What comes before the first event.
-    pub(crate) opening: Vec<u8>,
-    /// How often and with which bytes a silent stream shows that it is alive.
-    pub(crate) heartbeat: Option<(Duration, &'static str)>,
-    pub(crate) max_age: Option<Duration>,
-}
-
 /// An event stream as hyper pulls it.
 pub(crate) struct StreamBody {
-    shared: Arc<Shared>,
-    _open: StreamPermit,
-    /// None once the stream has ended.
-    subscription: Option<Subscription>,
-    /// Bytes that go out before anything else.
-    first: Option<Bytes>,
-    pulled: Vec<Event>,
-    /// Pulled, not handed on yet.
-    queue: VecDeque<Event>,
-    /// A large event, and how much of it is handed on.
-    rest: Option<(WeakFrame, usize)>,
+    pull: Pull,
     heartbeat: Option<Heartbeat>,
     /// Resolves when the stream has to end: by age, or because the server stops.
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -177,127 +183,35 @@ struct Heartbeat {
 }
 
 impl StreamBody {
-    pub(crate) fn new(parts: StreamParts) -> StreamBody {
-        let StreamParts { shared, open, subscription, opening, heartbeat, max_age } = parts;
-        let end = end_of(Arc::clone(&shared), max_age);
+    /// `heartbeat`: how often and with which bytes a silent stream shows that it is alive.
+    pub(crate) fn new(
+        parts: StreamParts,
+        heartbeat: Option<(Duration, &'static str)>,
+        max_age: Option<Duration>,
+    ) -> StreamBody {
         StreamBody {
-            shared,
-            _open: open,
-            subscription: Some(subscription),
-            first: Some(opening.into()),
-            pulled: Vec::new(),
-            queue: VecDeque::new(),
-            rest: None,
+            end: Box::pin(end_of(Arc::clone(&parts.shared), max_age)),
+            pull: Pull::new(parts),
             heartbeat: heartbeat.map(|(every, bytes)| Heartbeat {
                 every,
                 bytes,
                 timer: Box::pin(sleep_until(Instant::now() + every)),
             }),
-            end: Box::pin(end),
         }
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let bytes = std::task::ready!(self.poll_next(cx));
+        let end = &mut self.end;
+        let mut next = self.pull.poll(cx, |cx| end.as_mut().poll(cx).is_ready());
         if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.timer.as_mut().reset(Instant::now() + heartbeat.every);
-        }
-        Poll::Ready(bytes)
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
-        }
-        // A whole event before an end, whatever the reason for it.
-        if let Some((event, sent)) = self.rest.take() {
-            return Poll::Ready(match event.upgrade() {
-                Some(event) => Some(self.slice(&event, sent)),
-                // History let it go in the middle: it can never be finished, so the stream ends inside it.
-                None => {
-                    self.shared.counters.lapped.add(1);
-                    self.subscription = None;
-                    self.queue.clear();
-                    None
-                }
-            });
-        }
-        if self.queue.is_empty() {
-            if self.end.as_mut().poll(cx).is_ready() {
-                self.subscription = None;
+            if next.is_pending() && heartbeat.timer.as_mut().poll(cx).is_ready() {
+                next = Poll::Ready(Some(Bytes::from_static(heartbeat.bytes.as_bytes())));
             }
-            let Some(subscription) = &self.subscription else { return Poll::Ready(None) };
-            let pulled = subscription.poll(cx, &mut self.pulled, BATCH_BYTES);
-            match pulled {
-                Poll::Ready(Pulled::Lapped) => {
-                    self.shared.counters.lapped.add(1);
-                    self.subscription = None;
-                }
-                Poll::Ready(Pulled::Ended) => self.subscription = None,
-                Poll::Ready(Pulled::More | Pulled::Idle) | Poll::Pending => {}
-            }
-            self.count_pulled();
-            self.queue.extend(self.pulled.drain(..));
-            if self.queue.is_empty() {
-                return match pulled {
-                    Poll::Pending => self.poll_heartbeat(cx),
-                    Poll::Ready(_) if self.subscription.is_none() => Poll::Ready(None),
-                    Poll::Ready(_) => {
-                        cx.waker().wake_by_ref();
-                        Poll::Pending
-                    }
-                };
+            if next.is_ready() {
+                heartbeat.timer.as_mut().reset(Instant::now() + heartbeat.every);
             }
         }
-        Poll::Ready(self.next_batch())
-    }
-
-    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        match &mut self.heartbeat {
-            Some(heartbeat) => heartbeat
-                .timer
-                .as_mut()
-                .poll(cx)
-                .map(|()| Some(Bytes::from_static(heartbeat.bytes.as_bytes()))),
-            None => Poll::Pending,
-        }
-    }
-
-    fn count_pulled(&self) {
-        if self.pulled.is_empty() {
-            return;
-        }
-        let counters = &self.shared.counters;
-        counters.frames.add(self.pulled.len() as u64);
-        counters.bytes.add(self.pulled.iter().map(|event| event.wire().len() as u64).sum());
-        counters.gaps.add(self.pulled.iter().filter(|event| event.is_gap()).count() as u64);
-    }
-
-    /// From a queue that is not empty: small events joined, or the first slice of a large one.
-    fn next_batch(&mut self) -> Option<Bytes> {
-        let mut batch = BytesMut::with_capacity(BATCH_BYTES);
-        while let Some(next) = self.queue.pop_front_if(|next| batch.len() + next.wire().len() <= BATCH_BYTES)
-        {
-            batch.extend_from_slice(next.wire());
-        }
-        // Only the last event of a pull can be a large one.
-        if let Some(large) = self.queue.pop_front_if(|next| next.wire().len() > BATCH_BYTES) {
-            if batch.is_empty() {
-                return Some(self.slice(&large, 0));
-            }
-            self.rest = Some((large.downgrade(), 0));
-        }
-        Some(batch.freeze())
-    }
-
-    /// Copies the next part of a large event.
-    fn slice(&mut self, event: &Event, from: usize) -> Bytes {
-        let wire = event.wire();
-        let to = wire.len().min(from + BATCH_BYTES);
-        if to < wire.len() {
-            self.rest = Some((event.downgrade(), to));
-        }
-        Bytes::copy_from_slice(&wire[from..to])
+        next
     }
 }
 

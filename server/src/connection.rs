@@ -157,11 +157,14 @@ impl Connection {
         let service = service_fn(|request: Request<Incoming>| {
             let active = self.watch.enter();
             let origin = self.origin(full, may_leave);
-            let (app, slot) = (Arc::clone(&self.app), Arc::clone(&slot));
+            let (app, slot, watch) = (Arc::clone(&self.app), Arc::clone(&slot), Arc::clone(&self.watch));
             // hyper takes a connection apart only where it may move the service's future.
             Box::pin(async move {
                 match answer(&app, &origin, request).await {
                     Answer::Reply(mut reply) => {
+                        if let Some(flag) = reply.body().flag() {
+                            watch.set_flag(flag);
+                        }
                         reply.body_mut().hold(active);
                         Ok::<Response<Body>, std::convert::Infallible>(reply)
                     }
@@ -198,7 +201,7 @@ impl Connection {
             {
                 return Poll::Ready(Outcome::Leave(leaving));
             }
-            if stops && self.watch.is_quiet() {
+            if self.watch.is_revoked_and_blocked() || (stops && self.watch.is_quiet()) {
                 return Poll::Ready(Outcome::Late);
             }
             late.poll(cx).map(|()| Outcome::Late)
@@ -206,7 +209,7 @@ impl Connection {
         .await;
         let done = match outcome {
             Outcome::Late => {
-                if self.watch.is_blocked() {
+                if self.watch.is_blocked() && !self.watch.is_revoked_and_blocked() {
                     self.app.shared.counters.stalled.add(1);
                 }
                 return None;
@@ -322,7 +325,7 @@ fn hand_over(
     leaving: Leaving,
     permit: Option<Permit>,
 ) -> io::Result<()> {
-    let Leaving { lane, head, framing, subscription, group, client, open, max_age } = leaving;
+    let Leaving { lane, head, framing, subscription, group, client, ticket, open, max_age } = leaving;
     let (socket, ahead) = peer.into_inner();
     let socket = socket.into_std()?;
     let read_ahead = [&ahead[..], &unread[..]].concat();
@@ -334,6 +337,7 @@ fn hand_over(
         subscription,
         group,
         client,
+        ticket,
         permit,
         open,
         max_age,
@@ -379,7 +383,8 @@ impl<'a> Deadline<'a> {
     }
 }
 
-/// Runs each HTTP/2 stream in a task of its own, and ends it when its peer takes nothing for `timeouts.write`.
+/// Runs each HTTP/2 stream in a task of its own, and ends it when its peer takes nothing for `timeouts.write`, or has
+/// been revoked and takes nothing.
 #[derive(Clone)]
 struct StreamTasks {
     app: Arc<App>,
@@ -396,6 +401,7 @@ where
             let stream = PROGRESS.scope(Arc::clone(&progress), stream);
             tokio::select! {
                 () = stream => {}
+                () = progress.revoked() => {}
                 () = progress.stalled(app.config.write_timeout) => app.shared.counters.stalled.add(1),
             }
         });

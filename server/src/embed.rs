@@ -8,17 +8,22 @@ use std::fmt;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
 
-use fanfare_engine::{Code, SubscribeError, SubscribeOptions};
+use bytes::Bytes;
+use fanfare_engine::{Code, InvalidField, SubscribeError, SubscribeOptions, check_client};
 use http::HeaderName;
 use socket2::{Domain, SockRef, Type};
 
+use crate::alarm::Alarm;
 use crate::app::App;
 use crate::handoff::{Ended, Framing, HostGuard, HostLink, LaneStream, Permit};
 use crate::lane::LaneHandle;
+use crate::pull::Pull;
+use crate::shared::{Protocol, Shared};
 use crate::stream;
-use crate::subscribe::{Leaving, leave};
+use crate::subscribe::{Leaving, leave, stay, ticket};
 
 /// Headers that every stream sets itself, and those that would change how its bytes are read (RFC 9112, 6 and 9;
 /// RFC 9110, 8.4).
@@ -74,6 +79,66 @@ impl Adopted {
 impl fmt::Debug for Adopted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Adopted").field("link", &self.link).finish_non_exhaustive()
+    }
+}
+
+/// A stream whose bytes the host writes itself. Dropping it ends the subscription.
+///
+/// Any thread may poll it, inside or outside of any runtime, while the server runs, while it stops and after that.
+pub struct HostStream {
+    shared: Arc<Shared>,
+    pull: Pull,
+    alarm: Alarm,
+    heartbeat: Option<(Duration, &'static str)>,
+    /// When the next heartbeat is due.
+    beat_at: Option<Instant>,
+    /// When the stream is to be ended, by age or because the server stops.
+    end_at: Option<Instant>,
+    /// `end_at` knows of the stop.
+    stops: bool,
+}
+
+impl HostStream {
+    /// The next bytes of the stream, unframed: some events, a part of a large one, or a heartbeat, 16 KiB at most besides
+    /// the opening; `Pending` when there is nothing, and the task is woken when there is. `None` at its end, and from then on: all topics are closed,
+    /// the age limit is reached, its client is revoked, history has moved past a reader that wants to be disconnected, or the server
+    /// stops. Unless history has moved on, an end comes between two events.
+    ///
+    /// Polled only when the peer takes bytes, it holds none back: what waits is history's.
+    pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let now = Instant::now();
+        // The waker first: who stops or revokes after this wakes it.
+        let mut over = !self.alarm.set_waker(cx.waker());
+        if !self.stops
+            && let Some(pace) = self.shared.stop_pace()
+        {
+            self.stops = true;
+            let spread = self.shared.jitter.below(u64::try_from(pace.as_millis()).unwrap_or(u64::MAX));
+            let end = now + Duration::from_millis(spread);
+            self.end_at = Some(self.end_at.map_or(end, |at| at.min(end)));
+        }
+        over |= self.end_at.is_some_and(|at| at <= now);
+        let mut next = self.pull.poll(cx, |_| over);
+        if let Some((every, bytes)) = self.heartbeat {
+            if next.is_pending() && self.beat_at.is_some_and(|at| at <= now) {
+                next = Poll::Ready(Some(Bytes::from_static(bytes.as_bytes())));
+            }
+            if next.is_ready() {
+                self.beat_at = Some(now + every);
+            }
+        }
+        if next.is_pending()
+            && let Some(at) = self.beat_at.into_iter().chain(self.end_at).min()
+        {
+            self.alarm.file(at);
+        }
+        next
+    }
+}
+
+impl fmt::Debug for HostStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostStream").finish_non_exhaustive()
     }
 }
 
@@ -155,8 +220,9 @@ pub(crate) fn adopt(
     if app.shared.is_stopping() {
         return Err(EmbedError::Stopping);
     }
-    let leaving = leave(app, options, framing)?;
-    let Leaving { lane, head: opening, framing, subscription, group, client, open, max_age } = leaving;
+    let leaving = leave(app, options, framing, ticket(app, options))?;
+    let Leaving { lane, head: opening, framing, subscription, group, client, ticket, open, max_age } =
+        leaving;
     let link = HostLink::new(ended);
     let refused = lane.adopt(LaneStream {
         socket,
@@ -169,6 +235,7 @@ pub(crate) fn adopt(
         subscription,
         group,
         client,
+        ticket,
         permit: Some(Permit::Host(HostGuard::new(Arc::clone(&link)))),
         open,
         max_age,
@@ -182,6 +249,34 @@ pub(crate) fn adopt(
             Err(EmbedError::Stopping)
         }
     }
+}
+
+/// See [`Server::open_stream`](crate::Server::open_stream).
+pub(crate) fn open_stream(app: &App, options: &SubscribeOptions<'_>) -> Result<HostStream, EmbedError> {
+    if app.shared.is_stopping() {
+        return Err(EmbedError::Stopping);
+    }
+    let parts = stay(app, options, Protocol::Host, ticket(app, options))?;
+    let now = Instant::now();
+    let heartbeat = app.heartbeat();
+    Ok(HostStream {
+        shared: Arc::clone(&app.shared),
+        pull: Pull::new(parts),
+        alarm: app.alarms.enter(),
+        beat_at: heartbeat.map(|(every, _)| now + every),
+        heartbeat,
+        end_at: app.max_age().map(|age| now + age),
+        stops: false,
+    })
+}
+
+/// See [`Server::revoke`](crate::Server::revoke).
+pub(crate) fn revoke(app: &App, client: &str) -> Result<(), InvalidField> {
+    check_client(client)?;
+    // First those on their way: one that reaches its lane before it is told is found there.
+    app.shared.named.revoke(client);
+    app.lanes.revoke(client);
+    Ok(())
 }
 
 fn check_header(name: &str, value: &str) -> Result<(), EmbedError> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use fanfare_engine::{LagPolicy, Subscription};
 use parking_lot::Mutex;
 
+use crate::named::Ticket;
 use crate::shared::{ConnectionPermit, StreamPermit};
 
 /// How event bytes are wrapped on the wire.
@@ -54,6 +55,8 @@ pub(crate) struct LaneStream {
     pub(crate) group: GroupKey,
     /// Name of the reader: events published with `except` equal to it are not for it.
     pub(crate) client: Option<Box<str>>,
+    /// Of a reader with a name: says whether it was revoked on its way. Once the lane has it, its name does.
+    pub(crate) ticket: Option<Ticket>,
     /// Dropped after the socket, when the stream is over.
     pub(crate) permit: Option<Permit>,
     /// Frees the stream count when dropped.

@@ -16,8 +16,9 @@
 //!
 //! # Embedding
 //!
-//! An application with a web server of its own gives its sockets away ([`Server::adopt`], `embed`): they enter a lane by the
-//! same door.
+//! An application with a web server of its own gives its sockets away ([`Server::adopt`], [`embed`]): they enter a lane by the
+//! same door. Where it cannot, it writes the bytes itself ([`Server::open_stream`]): the same cursor and bytes as in a body
+//! (`pull`), with timers that need no runtime (`alarm`).
 //!
 //! # Stopping
 //!
@@ -35,6 +36,8 @@ pub use clock::Clock;
 mod config;
 pub use config::{Config, Page};
 
+mod named;
+
 mod shared;
 
 mod handoff;
@@ -46,6 +49,10 @@ mod lane;
 mod patience;
 
 mod watch;
+
+mod pull;
+
+mod alarm;
 
 mod body;
 

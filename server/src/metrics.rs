@@ -24,9 +24,9 @@ pub(crate) fn render(app: &App) -> String {
     out.many(
         "fanfare_streams",
         "gauge",
-        "Event streams open, by protocol.",
+        "Event streams open, by protocol; host: written by the embedding application.",
         "protocol",
-        [("h1", now.streams_h1), ("h2", now.streams_h2)],
+        [("h1", now.streams_h1), ("h2", now.streams_h2), ("host", now.streams_host)],
     );
     out.one(
         "fanfare_http_requests_total",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare_engine::options::OptionError;
-use fanfare_engine::{Engine, SubscribeOptions};
+use fanfare_engine::{Engine, InvalidField, SubscribeOptions};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -17,7 +17,7 @@ use crate::accept::{self, REFUSAL_RESERVE};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::embed::{self, Adopted, EmbedError, Head};
+use crate::embed::{self, Adopted, EmbedError, Head, HostStream};
 use crate::lane::Lanes;
 use crate::shared::Shared;
 use crate::tls;
@@ -157,6 +157,7 @@ impl Server {
             let plain = plain.into_iter().map(|listener| (listener, None));
             let secure = secure.into_iter().map(|listener| (listener, acceptor.clone()));
             tokio::spawn(tick(Arc::clone(&app)));
+            tokio::spawn(Arc::clone(&app.alarms).run(app.shared.stopping()));
             plain.chain(secure).try_for_each(|(listener, acceptor)| {
                 let listener = TcpListener::from_std(listener)?;
                 tokio::spawn(accept::run(Arc::clone(&app), listener, acceptor, Arc::clone(&reserve)));
@@ -204,6 +205,25 @@ impl Server {
         embed::adopt(&self.app, socket, options, head, ended)
     }
 
+    /// Opens a stream whose bytes the host writes itself, where a socket cannot be handed over: TLS or HTTP/2 in the host, a
+    /// framework that shows no socket. The same opening, heartbeats, notices and age limit as on every stream.
+    ///
+    /// # Errors
+    /// [`EmbedError`]; nothing has changed then.
+    pub fn open_stream(&self, options: &SubscribeOptions<'_>) -> Result<HostStream, EmbedError> {
+        embed::open_stream(&self.app, options)
+    }
+
+    /// Ends every stream whose client name is `client`, whoever writes it, at the next boundary between events; one whose
+    /// peer takes nothing is cut at once, in the middle of an event if need be. Returns when all have been told, not when they have ended.
+    /// Streams that are opened later are not met: whoever revokes refuses them.
+    ///
+    /// # Errors
+    /// A name that no client can have.
+    pub fn revoke(&self, client: &str) -> Result<(), InvalidField> {
+        embed::revoke(&self.app, client)
+    }
+
     /// Stops: takes no more connections, ends every stream so that its reader resumes elsewhere, spread over a part of
     /// `deadline`, and cuts what is left then. When this returns, threads and sockets are gone. Blocks; a second call
     /// returns at once.
@@ -215,6 +235,8 @@ impl Server {
         shared.begin_stop(deadline / 2);
         self.app.lanes.stop(end);
         let cut = shared.counters.cut.get() + shared.connections.wait_empty(end);
+        // Nobody is left to wake a host that waits.
+        self.app.alarms.close();
         let shut_down = || runtime.shutdown_timeout(SHUTDOWN);
         // A runtime must not be shut down on a thread of a runtime, which an embedder's may be.
         if Handle::try_current().is_ok() {
@@ -224,7 +246,7 @@ impl Server {
         } else {
             shut_down();
         }
-        StopReport { streams: streams.streams_h1 + streams.streams_h2, cut }
+        StopReport { streams: streams.streams(), cut }
     }
 }
 

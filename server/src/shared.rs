@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::named::Named;
 
 /// Shared by the accept loops, the connections and the lanes of one server.
 pub(crate) struct Shared {
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Who is connected.
     pub(crate) connections: Connections,
+    /// Streams of readers with a name.
+    pub(crate) named: Arc<Named>,
     /// Random spreads: `retry:`, stream age, drain.
     pub(crate) jitter: Jitter,
     /// Becomes `Some(pace)` once, when the server stops: streams end spread over `pace`.
@@ -36,6 +39,7 @@ impl Shared {
             clock,
             counters: Counters::default(),
             connections: Connections { limit, per_address, book: Mutex::default(), empty: Condvar::new() },
+            named: Arc::default(),
             jitter: Jitter::new(),
             stopping: watch::Sender::new(None),
         })
@@ -60,6 +64,11 @@ impl Shared {
             state.get_or_insert(pace);
             first
         });
+    }
+
+    /// How far the ends of streams are spread, if the server is stopping.
+    pub(crate) fn stop_pace(&self) -> Option<Duration> {
+        *self.stopping.borrow()
     }
 
     /// Whether the server is stopping.
@@ -129,6 +138,8 @@ pub(crate) struct Counters {
     streams_h1: Counter,
     /// Open streams over HTTP/2.
     streams_h2: Counter,
+    /// Open streams that the host writes.
+    streams_host: Counter,
 }
 
 impl Counters {
@@ -137,17 +148,20 @@ impl Counters {
         match protocol {
             Protocol::Http1 => &self.streams_h1,
             Protocol::Http2 => &self.streams_h2,
+            Protocol::Host => &self.streams_host,
         }
     }
 }
 
-/// The HTTP version family of a stream.
+/// Who speaks a stream, and in which HTTP version family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// HTTP/1.0 or 1.1, in clear or over TLS.
     Http1,
     /// HTTP/2, in clear or over TLS.
     Http2,
+    /// The host's own, whichever it is.
+    Host,
 }
 
 /// The connections that are open, in all and per peer address.

@@ -19,6 +19,7 @@ pub(crate) struct Snapshot {
     pub(crate) refused: u64,
     pub(crate) streams_h1: u64,
     pub(crate) streams_h2: u64,
+    pub(crate) streams_host: u64,
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
     pub(crate) gaps: u64,
@@ -43,6 +44,7 @@ impl Snapshot {
             refused: counters.refused.get(),
             streams_h1: counters.open(Protocol::Http1).get(),
             streams_h2: counters.open(Protocol::Http2).get(),
+            streams_host: counters.open(Protocol::Host).get(),
             frames: counters.frames.get(),
             bytes: counters.bytes.get(),
             gaps: counters.gaps.get(),
@@ -54,6 +56,11 @@ impl Snapshot {
             topics_limit: limits.topics,
             lanes: app.lanes.stats(),
         }
+    }
+
+    /// Open streams of all kinds.
+    pub(crate) fn streams(&self) -> u64 {
+        self.streams_h1 + self.streams_h2 + self.streams_host
     }
 }
 
@@ -67,7 +74,7 @@ pub(crate) fn to_json(app: &App) -> String {
         "epoch": app.engine.config().epoch.as_str(),
         "uptime_ms": now.uptime_ms,
         "connections": {"open": now.connections, "limit": now.connections_limit, "refused": now.refused},
-        "streams": {"open": now.streams_h1 + now.streams_h2, "h1": now.streams_h1, "h2": now.streams_h2},
+        "streams": {"open": now.streams(), "h1": now.streams_h1, "h2": now.streams_h2, "host": now.streams_host},
         "events": {
             "published": now.engine.published,
             "bytes": now.engine.published_bytes,

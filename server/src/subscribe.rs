@@ -14,9 +14,11 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 
 use crate::app::App;
-use crate::body::{Body, StreamBody, StreamParts};
+use crate::body::{Body, StreamBody};
 use crate::handoff::{Framing, GroupKey};
 use crate::lane::LaneHandle;
+use crate::named::Ticket;
+use crate::pull::StreamParts;
 use crate::query::Query;
 use crate::reply::{self, NOSNIFF, Refusal, Reply};
 use crate::shared::{Protocol, StreamPermit};
@@ -38,6 +40,7 @@ pub(crate) struct Leaving {
     pub(crate) subscription: Subscription,
     pub(crate) group: GroupKey,
     pub(crate) client: Option<Box<str>>,
+    pub(crate) ticket: Option<Ticket>,
     pub(crate) open: StreamPermit,
     pub(crate) max_age: Option<Duration>,
 }
@@ -62,32 +65,22 @@ pub(crate) fn subscribe(
         check(app, &options)?;
         return Ok(Answer::Reply(stream_reply(Body::ended(Bytes::new()))));
     }
-    let now = app.now();
-    let protocol = if request.version == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 };
-    let opening = || stream::opening(app.config.padding, app.retry());
+    let ticket = ticket(app, &options);
     if !may_leave {
-        let watcher = app.engine.watcher();
-        let subscription = match app.engine.subscribe(&watcher, &options, now) {
-            Ok(subscription) => subscription,
-            Err(error) => return ended_or(error),
+        let protocol = if request.version == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 };
+        return match stay(app, &options, protocol, ticket) {
+            Ok(parts) => {
+                let body = StreamBody::new(parts, app.heartbeat(), app.max_age());
+                Ok(Answer::Reply(stream_reply(Body::stream(body))))
+            }
+            Err(error) => ended_or(error),
         };
-        let heartbeat = app.config.heartbeat;
-        let body = StreamBody::new(StreamParts {
-            shared: Arc::clone(&app.shared),
-            open: app.shared.open_stream(protocol),
-            subscription,
-            opening: opening(),
-            heartbeat: (!heartbeat.is_zero())
-                .then(|| (heartbeat, stream::heartbeat(app.config.heartbeat_event))),
-            max_age: app.max_age(),
-        });
-        return Ok(Answer::Reply(stream_reply(Body::stream(body))));
     }
     let framing = if request.version == Version::HTTP_10 { Framing::Plain } else { Framing::Chunked };
     let extra = app.origins.reading(&request.headers);
     let extra: Vec<(&str, &str)> =
         extra.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-    match leave(app, &options, framing) {
+    match leave(app, &options, framing, ticket) {
         Ok(mut leaving) => {
             leaving.head = stream::http1_head(framing, SystemTime::now(), &extra, &leaving.head);
             Ok(Answer::Leave(Box::new(leaving)))
@@ -96,11 +89,34 @@ pub(crate) fn subscribe(
     }
 }
 
+/// Makes a stream with a client's name known to whoever revokes that name. Before its cursor is opened.
+pub(crate) fn ticket(app: &App, options: &SubscribeOptions<'_>) -> Option<Ticket> {
+    options.client.as_deref().map(|client| app.shared.named.enter(client))
+}
+
+/// Opens the cursor of a stream that somebody else than a lane is to write.
+pub(crate) fn stay(
+    app: &App,
+    options: &SubscribeOptions<'_>,
+    protocol: Protocol,
+    ticket: Option<Ticket>,
+) -> Result<StreamParts, SubscribeError> {
+    let subscription = app.engine.subscribe(&app.engine.watcher(), options, app.now())?;
+    Ok(StreamParts {
+        shared: Arc::clone(&app.shared),
+        open: app.shared.open_stream(protocol),
+        subscription,
+        ticket,
+        opening: stream::opening(app.config.padding, app.retry()),
+    })
+}
+
 /// Opens the cursor of a stream that a lane is to write. Its head is the bare opening still.
 pub(crate) fn leave(
     app: &App,
     options: &SubscribeOptions<'_>,
     framing: Framing,
+    ticket: Option<Ticket>,
 ) -> Result<Leaving, SubscribeError> {
     let lane = app.lanes.pick();
     // The lane leaves out a client's own events itself: cursors are shared by readers of many names.
@@ -121,6 +137,7 @@ pub(crate) fn leave(
             framing,
         },
         client,
+        ticket,
         open: app.shared.open_stream(Protocol::Http1),
         max_age: app.max_age(),
         lane,

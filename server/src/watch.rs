@@ -20,6 +20,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::named::Flag;
+
 /// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -51,6 +53,8 @@ struct State {
     answering: bool,
     head: HeadScan,
     waker: Option<Waker>,
+    /// Of the stream that is being sent, if its reader has a name.
+    flag: Option<Arc<Flag>>,
 }
 
 impl Watch {
@@ -66,6 +70,7 @@ impl Watch {
             answering: false,
             head: HeadScan::default(),
             waker: None,
+            flag: None,
         };
         Arc::new(Watch { limits, state: Mutex::new(state) })
     }
@@ -124,6 +129,17 @@ impl Watch {
     /// Whether bytes given to the socket have not been taken yet.
     pub(crate) fn is_blocked(&self) -> bool {
         self.state.lock().blocked.is_some()
+    }
+
+    /// The answer is a stream that can be revoked.
+    pub(crate) fn set_flag(&self, flag: &Arc<Flag>) {
+        self.state.lock().flag = Some(Arc::clone(flag));
+    }
+
+    /// A revoked stream does not get to its end because its peer takes nothing.
+    pub(crate) fn is_revoked_and_blocked(&self) -> bool {
+        let state = self.state.lock();
+        state.blocked.is_some() && state.flag.as_ref().is_some_and(|flag| flag.is_revoked())
     }
 
     /// Nothing is in service and nothing waits to be written.

@@ -119,7 +119,7 @@ def test_no_connection_holds_up_the_end(how, start_hub):
     with httpx.Client(http1=False, http2=True, timeout=60, trust_env=False) as client:
         with connect_sse(client, "GET", f"{hub.url}/events/t") as source, Stream(hub.address, "/events/t"):
             assert source.response.status_code == 200
-            wait_until(lambda: hub.stats()["streams"] == {"open": 2, "h1": 1, "h2": 1}, "both streams")
+            wait_until(lambda: hub.stats()["streams"] == {"open": 2, "h1": 1, "h2": 1, "host": 0}, "both streams")
             assert hub.stop(how) == 0
     for sock in sockets:
         sock.close()

@@ -69,6 +69,15 @@ impl Lane<'_> {
                     self.end(Key::from_token(Token(token)));
                 }
             }
+            // One that is still on its way in has a ticket that says so.
+            Order::Revoke(client) => {
+                for key in self.conns.keys_of(client) {
+                    match self.conns.get(key) {
+                        Some(conn) if conn.blocked => self.close(key),
+                        _ => self.end(key),
+                    }
+                }
+            }
         }
     }
 
@@ -82,6 +91,7 @@ impl Lane<'_> {
             subscription,
             mut group,
             client,
+            ticket,
             permit,
             open,
             max_age,
@@ -113,7 +123,8 @@ impl Lane<'_> {
             open,
             permit,
         });
-        let unwanted = link.is_some_and(|link: Arc<HostLink>| link.set_token(key.token().0));
+        let unwanted = link.is_some_and(|link: Arc<HostLink>| link.set_token(key.token().0))
+            || ticket.is_some_and(|ticket| ticket.flag().is_revoked());
         self.file(key);
         // The group looks first, so that the new cursor can be read to the end at once and a gap notice knows the newest event.
         if self.serve(index) == Served::More {

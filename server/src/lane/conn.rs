@@ -241,6 +241,11 @@ impl Conns {
         self.slab.is_empty()
     }
 
+    pub(super) fn keys_of(&self, client: &str) -> Vec<Key> {
+        let of = |(_, conn): &(usize, &Conn)| conn.client.as_deref() == Some(client);
+        self.slab.iter().filter(of).map(|(index, conn)| Key::new(index, conn.generation)).collect()
+    }
+
     pub(super) fn keys(&self) -> Vec<Key> {
         self.slab.iter().map(|(index, conn)| Key::new(index, conn.generation)).collect()
     }

@@ -71,6 +71,8 @@ pub(super) struct Inbox {
 pub(super) enum Order {
     /// End this one at the next boundary between frames.
     End(Arc<HostLink>),
+    /// End all of the client with this name, blocked ones at once.
+    Revoke(Arc<str>),
 }
 
 #[derive(Default)]
@@ -165,6 +167,14 @@ impl Lanes {
             partial: link.counters.partial.get(),
         };
         self.links.iter().map(stats).collect()
+    }
+
+    /// Ends the streams of `client`: at the next boundary between frames, or at once where the socket is full.
+    pub(crate) fn revoke(&self, client: &str) {
+        let client: Arc<str> = client.into();
+        for link in &self.links {
+            link.order(Order::Revoke(Arc::clone(&client)));
+        }
     }
 
     /// Ends every stream, paced over the first half of the time to `deadline` at most, and waits for the threads. At the

@@ -141,6 +141,7 @@ impl Rig {
                 framing: ask.framing,
             },
             client: ask.client.map(Into::into),
+            ticket: None,
             permit: Some(Permit::Counted(permit)),
             open: self.shared.open_stream(Protocol::Http1),
             max_age: ask.max_age,
