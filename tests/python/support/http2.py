@@ -70,6 +70,10 @@ class Http2:
                 self.ended.add(event.stream_id)
             assert not isinstance(event, h2.events.ConnectionTerminated), event
 
+    def comments(self, number):
+        """Comments that came on a stream."""
+        return self._parsers[number].comments
+
     def turn_until(self, condition):
         """Goes on until `condition()`."""
         while not condition():

@@ -32,9 +32,10 @@ def environment():
 
 
 class Hub:
-    """A running `fanfare serve`. `settings` are configuration keys, `flags` go to the command line as they are."""
+    """A running `fanfare serve`. `settings` are configuration keys, `flags` go to the command line as they are,
+    `variables` to its environment."""
 
-    def __init__(self, settings=None, flags=(), nofile=None, certificate=None):
+    def __init__(self, settings=None, flags=(), nofile=None, certificate=None, variables=None):
         self.certificate = certificate
         command = [binary(), "serve", "--listen", "127.0.0.1:0", *flags]
         if certificate:
@@ -44,7 +45,8 @@ class Hub:
         self._log = tempfile.TemporaryFile("w+")
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))) if nofile else None
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.DEVNULL, text=True, env=environment(), preexec_fn=limit
+            command, stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.DEVNULL, text=True, preexec_fn=limit,
+            env={**environment(), **(variables or {})},
         )
         self._sessions = threading.local()
         self.address, self.tls_address = None, None
