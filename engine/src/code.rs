@@ -3,11 +3,11 @@
 use core::fmt;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
+    ($(#[doc = $doc:literal] $name:ident = $number:literal, $text:literal;)*) => {
         /// Why an operation was refused. Numbers and texts are frozen: a retired code is never given away again.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum Code { $($(#[$doc])* $name,)* }
+        pub enum Code { $(#[doc = $doc] $name,)* }
 
         impl Code {
             /// Every code, in numeric order (most negative last).
@@ -17,6 +17,12 @@ macro_rules! codes {
             #[must_use]
             pub fn number(self) -> i32 {
                 match self { $(Code::$name => $number,)* }
+            }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub fn doc(self) -> &'static str {
+                match self { $(Code::$name => $doc.trim_ascii(),)* }
             }
 
             /// The stable name, as in the JSON error `{"error":{"code":"..."}}`.

@@ -45,4 +45,4 @@ pub use fanfare_engine::wire::parse as client;
 pub use fanfare_server::embed;
 
 pub use fanfare_engine as engine;
-pub use fanfare_server::StopReport;
+pub use fanfare_server::{Clock, StopReport};

@@ -19,7 +19,7 @@ use crate::keys::{self, Key};
 const CLIENT_VARIABLES: &[&str] = &["FANFARE_URL"];
 
 /// Builds a configuration layer by layer. Call the layers in their order: file, environment, flags.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Loader {
     config: HubConfig,
     /// Where each option got its value, over all layers.
@@ -39,14 +39,26 @@ impl Loader {
     /// # Errors
     /// When it cannot be read, is not TOML, or says something that an option refuses.
     pub fn file(&mut self, path: &Path) -> Result<(), LoadError> {
-        self.layer.clear();
         let place = |line| Place::File { path: path.to_owned(), line };
         let text = std::fs::read_to_string(path)
             .map_err(|error| LoadError::new(place(None), Problem::Unreadable(error.to_string())))?;
-        let entries = file::entries(&text)
-            .map_err(|error| LoadError::new(place(Some(error.line)), Problem::Syntax(error.message)))?;
+        self.toml(&text, &|line| place(Some(line)))
+    }
+
+    /// Reads TOML that is in memory already; messages call it `name`.
+    ///
+    /// # Errors
+    /// When it is not TOML, or says something that an option refuses.
+    pub fn text(&mut self, name: &str, text: &str) -> Result<(), LoadError> {
+        self.toml(text, &|line| Place::File { path: name.into(), line: Some(line) })
+    }
+
+    fn toml(&mut self, text: &str, place: &dyn Fn(usize) -> Place) -> Result<(), LoadError> {
+        self.layer.clear();
+        let entries = file::entries(text)
+            .map_err(|error| LoadError::new(place(error.line), Problem::Syntax(error.message)))?;
         for entry in entries {
-            let place = place(Some(entry.line));
+            let place = place(entry.line);
             if entry.found == file::Found::EmptyTable && is_section(&entry.key) {
                 continue;
             }

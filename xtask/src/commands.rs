@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
-use crate::{budget, build, docs, h2spec, install, layers, licences, purity, suites};
+use crate::{budget, build, docs, h2spec, header, install, layers, licences, purity, suites};
 
 /// A command as the user types it.
 struct Command {
@@ -93,6 +93,15 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "header",
+        usage: "[--check]",
+        help: "Write include/fanfare.h from the crate ffi; with --check only compare.",
+        run: |steps, args| match args.first() {
+            None => steps.step("generate header", header::write),
+            Some(_) => steps.step("header is fresh", header::check),
+        },
+    },
+    Command {
         name: "layers",
         usage: "",
         help: "A module imports only from modules declared above it in lib.rs or main.rs.",
@@ -162,6 +171,7 @@ fn ci(steps: &mut Steps) -> Result<()> {
     steps.step("clippy", build::clippy)?;
     steps.step("rustdoc", build::rustdoc)?;
     steps.step("generated docs are fresh", docs::check)?;
+    steps.step("header is fresh", header::check)?;
     test(steps)
 }
 

@@ -21,6 +21,7 @@ const CRATES: &[&str] = &[
     "wasi-host/src/lib.rs",
     "hub/src/lib.rs",
     "cli/src/main.rs",
+    "ffi/src/lib.rs",
     "xtask/src/main.rs",
 ];
 

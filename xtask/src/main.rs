@@ -21,6 +21,7 @@ mod install;
 mod build;
 mod docs;
 mod h2spec;
+mod header;
 mod suites;
 
 mod commands;
