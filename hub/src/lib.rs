@@ -41,6 +41,9 @@ pub use hub::{Hub, StartError};
 /// Reading event streams, for clients.
 pub use fanfare_engine::wire::parse as client;
 
+/// Who may subscribe, publish and close: `HubConfig::server.authorizer`.
+pub use fanfare_server::authorize;
+
 /// Streams on an application's own sockets.
 pub use fanfare_server::embed;
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use fanfare_engine::LagPolicy;
 use fanfare_engine::options::{Kind, OptionError};
 
+use crate::authorize::Authorizer;
+
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
@@ -84,6 +86,9 @@ fanfare_engine::options! {
         ["timeouts.body"] body_timeout: Duration = TIMEOUT, "30s";
         /// Time a connection may stay open without a request.
         ["timeouts.idle"] idle_timeout: Duration = TIMEOUT, "1m";
+        /// Time that an embedding application gets to decide about a request, where it wants to; without a decision the request is
+        /// refused with 503.
+        ["timeouts.authorize"] authorize_timeout: Duration = TIMEOUT, "10s";
         /// Time a reader may accept no bytes at all before its connection is closed.
         ["timeouts.write"] write_timeout: Duration = TIMEOUT, "30s";
         /// Time for streams to be ended gently when the hub stops. 0 = cut at once.
@@ -92,6 +97,8 @@ fanfare_engine::options! {
     and {
         /// Pages served as they are, with a strict content security policy: the console.
         pub pages: Vec<Page>;
+        /// Who decides about requests to subscribe, publish and close. Nobody by default: all may.
+        pub authorizer: Authorizer;
     }
 }
 

@@ -7,6 +7,9 @@
 //! `watch`). hyper parses; `route` checks the host, decides by method and path, and answers every refusal as JSON with a
 //! stable code (`reply`).
 //!
+//! The host may want to decide about requests to subscribe, publish and close ([`authorize`]): it is asked (`ask`) after all
+//! that, and before anything is opened, read or changed.
+//!
 //! A publish (`publish`, `ndjson`) becomes a draft and goes to the engine; nothing of it happens before all of it has been
 //! checked.
 //!
@@ -33,10 +36,12 @@
 mod clock;
 pub use clock::Clock;
 
+mod named;
+
+pub mod authorize;
+
 mod config;
 pub use config::{Config, Page};
-
-mod named;
 
 mod shared;
 
@@ -73,6 +78,8 @@ mod ndjson;
 mod pages;
 
 mod app;
+
+mod ask;
 
 mod publish;
 

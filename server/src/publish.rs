@@ -1,12 +1,9 @@
 //! Publishing and closing: a request becomes drafts, and nothing happens before all of it has been checked.
 
-use std::net::IpAddr;
-
 use bytes::{Buf, BytesMut};
-use fanfare_engine::{Code, Draft, MAX_RETRY_MS, PublishError, Published};
+use fanfare_engine::{Code, Draft, MAX_RETRY_MS, PublishError, Published, check_topic};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -15,23 +12,21 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::app::{App, BODY_BLOCK};
+use crate::ask::Asker;
+use crate::authorize::Action;
 use crate::ndjson;
 use crate::patience::within;
 use crate::query::Query;
 use crate::reply::{self, Refusal, Reply};
 
 /// POST /events/TOPIC
-pub(crate) async fn publish(
-    app: &App,
-    from: IpAddr,
-    topic: &str,
-    request: &Parts,
-    body: Incoming,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn publish(asker: &Asker<'_>, topic: &str, body: Incoming) -> Result<Reply, Refusal> {
+    let Asker { app, address: from, request } = *asker;
     match body_kind(&request.headers)? {
         BodyKind::Raw => {
             let query = Query::parse(request.uri.query(), &["event", "id", "retry", "except", "key"], &[])?;
             let retry = query.one("retry").map(parse_retry).transpose()?;
+            may(asker, Action::Publish, topic).await.map_err(Refusal::close)?;
             let (bytes, _memory) = read(app, &request.headers, body).await?;
             let data = std::str::from_utf8(&bytes).map_err(|error| {
                 let message = format!("the body is not UTF-8 from byte {} on", error.valid_up_to());
@@ -54,6 +49,7 @@ pub(crate) async fn publish(
         }
         BodyKind::Ndjson => {
             Query::parse(request.uri.query(), &[], &[])?;
+            may(asker, Action::Publish, topic).await.map_err(Refusal::close)?;
             let (bytes, _memory) = read(app, &request.headers, body).await?;
             let text = std::str::from_utf8(&bytes).map_err(|error| {
                 let at = bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
@@ -75,10 +71,21 @@ pub(crate) async fn publish(
 }
 
 /// DELETE /events/TOPIC
-pub(crate) fn close(app: &App, topic: &str, request: &Parts) -> Result<Reply, Refusal> {
-    Query::parse(request.uri.query(), &[], &[])?;
+pub(crate) async fn close(asker: &Asker<'_>, topic: &str) -> Result<Reply, Refusal> {
+    let app = asker.app;
+    Query::parse(asker.request.uri.query(), &[], &[])?;
+    may(asker, Action::Close, topic).await?;
     let closed = app.engine.close_topic(topic, app.now()).map_err(|error| refused(&error))?;
     Ok(reply::json(StatusCode::OK, line(&json!({ "closed": closed }))))
+}
+
+/// Asks whoever decides, about a topic that can exist.
+async fn may(asker: &Asker<'_>, action: Action, topic: &str) -> Result<(), Refusal> {
+    if !asker.asks() {
+        return Ok(());
+    }
+    check_topic(topic).map_err(|error| refused(&PublishError::Invalid(error)))?;
+    asker.about(action, topic).await
 }
 
 /// The id that resumes after what was published; none if a handler dropped it.

@@ -11,6 +11,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::app::App;
+use crate::ask::Asker;
 use crate::metrics;
 use crate::publish;
 use crate::query::decode_path;
@@ -99,23 +100,24 @@ async fn decide(app: &Arc<App>, origin: &Origin, request: &Parts, body: Incoming
     let reads = request.method == Method::GET || request.method == Method::HEAD;
     if path == "/events" || path.starts_with("/events/") {
         let topic = path.strip_prefix("/events/");
+        let asker = Asker { app, address: origin.address, request };
         let methods = if topic.is_some() { TOPIC_METHODS } else { READ_METHODS };
         return match (topic, &request.method) {
             (_, &Method::OPTIONS) => Ok(Answer::Reply(options(app, request, methods))),
             (topic, _) if reads => {
                 no_body(&body)?;
                 let topic = topic.map(decode_path).transpose().map_err(|fault| fault.topic())?;
-                subscribe(app, topic.as_deref(), request, origin.may_leave)
+                subscribe(app, topic.as_deref(), &asker, origin.may_leave).await
             }
             (Some(topic), &Method::POST) => {
                 app.origins.may_write(&request.headers, own.as_ref()).map_err(Refusal::close)?;
                 let topic = decode_path(topic).map_err(|fault| fault.topic().close())?;
-                publish::publish(app, origin.address, &topic, request, body).await.map(Answer::Reply)
+                publish::publish(&asker, &topic, body).await.map(Answer::Reply)
             }
             (Some(topic), &Method::DELETE) => {
                 app.origins.may_write(&request.headers, own.as_ref())?;
                 let topic = decode_path(topic).map_err(|fault| fault.topic())?;
-                publish::close(app, &topic, request).map(Answer::Reply)
+                publish::close(&asker, &topic).await.map(Answer::Reply)
             }
             _ => Err(not_allowed(methods)),
         };

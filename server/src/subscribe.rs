@@ -14,6 +14,8 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 
 use crate::app::App;
+use crate::ask::{Asker, Granted};
+use crate::authorize::Action;
 use crate::body::{Body, StreamBody};
 use crate::handoff::{Framing, GroupKey};
 use crate::lane::LaneHandle;
@@ -48,24 +50,35 @@ pub(crate) struct Leaving {
 const SINGLE: [&str; 6] = ["last_event_id", "lastEventId", "evs_last_event_id", "replay", "client", "lag"];
 
 /// GET and HEAD on /events and /events/TOPIC. `may_leave`: the connection is plain HTTP/1.
-pub(crate) fn subscribe(
+pub(crate) async fn subscribe(
     app: &Arc<App>,
     path_topic: Option<&str>,
-    request: &Parts,
+    asker: &Asker<'_>,
     may_leave: bool,
 ) -> Result<Answer, Refusal> {
+    let request = asker.request;
     if !accepts_event_stream(&request.headers) {
         return Err(
             Refusal::new(Code::NotAcceptable, "only text/event-stream is served here").field("accept")
         );
     }
     let query = Query::parse(request.uri.query(), &SINGLE, &["topic", "event"])?;
-    let options = options(app, path_topic, request, &query)?;
+    let mut options = options(app, path_topic, request, &query)?;
+    if asker.asks() {
+        check(app, &options)?;
+    }
+    let topics = options.topics.iter().map(|topic| (**topic).to_owned()).collect();
+    let last_event_id = match &options.start {
+        Start::After(id) => Some((**id).to_owned()),
+        _ => None,
+    };
+    let claimed = options.client.as_deref().map(str::to_owned);
+    let Granted { client, ticket } = asker.ask(Action::Subscribe, topics, last_event_id, claimed).await?;
+    options.client = client.map(Cow::Owned);
     if request.method == Method::HEAD {
         check(app, &options)?;
         return Ok(Answer::Reply(stream_reply(Body::ended(Bytes::new()))));
     }
-    let ticket = ticket(app, &options);
     if !may_leave {
         let protocol = if request.version == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 };
         return match stay(app, &options, protocol, ticket) {
