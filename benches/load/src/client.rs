@@ -148,7 +148,7 @@ impl Publisher {
         Ok(Self { socket, address })
     }
 
-    /// Publishes a body: one event a line for the floor and the peer, NDJSON for Fanfare.
+    /// Publishes a body: as [`Server::line`](crate::server::Server::line) writes its events.
     pub(crate) fn publish(&mut self, body: &str) -> Result<()> {
         let head = format!(
             "POST /events/bench HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
@@ -170,7 +170,7 @@ impl Publisher {
             answer.extend_from_slice(&buffer[..n]);
             let Some(end) = memmem::find(&answer, b"\r\n\r\n") else { continue };
             let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-            if !head.starts_with("http/1.1 200") {
+            if !head.starts_with("http/1.1 2") {
                 bail!("publish was refused: {}", String::from_utf8_lossy(&answer));
             }
             let length = head

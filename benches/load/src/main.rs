@@ -1,8 +1,8 @@
-//! Fan-out load: the same subscribers and publishers against Fanfare, the floor (a bare `send` loop) and a peer,
+//! Fan-out load: the same subscribers and publishers against Fanfare, the floor (a bare `send` loop) and peers,
 //! alternating in one run, reported as ratios.
 //!
 //! ```sh
-//! cargo build --release -p fanfare-cli -p fanfare-peer-axum
+//! cargo build --release -p fanfare-cli -p fanfare-peer-axum    # the other peers: benches/peers/README.md
 //! cargo run --release -p fanfare-load -- burst      # events back to back: deliveries per second
 //! cargo run --release -p fanfare-load -- paced      # events at a steady rate: CPU per delivery
 //! cargo run --release -p fanfare-load -- idle       # memory per subscriber
@@ -10,19 +10,24 @@
 //! Subscribers are sockets of this process, read by one thread that counts event ends and nothing else. The server is a
 //! child process; its CPU and memory are read from `/proc`. Every run checks that each subscriber got every event.
 
+mod server;
+
 mod client;
 mod floor;
 mod process;
-mod report;
+
 mod scenario;
+
+mod report;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use clap::{Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
 
 use scenario::Scenario;
+use server::{Places, Server};
 
 /// Fan-out load: Fanfare beside the bare send loop and beside a peer, in one run.
 #[derive(Parser)]
@@ -80,13 +85,12 @@ struct Common {
     /// Where the binaries `fanfare` and `fanfare-peer-axum` are; by default beside this one.
     #[arg(long)]
     bin: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Server {
-    Fanfare,
-    Floor,
-    Axum,
+    /// Where the sources of the peers are.
+    #[arg(long, default_value = "benches/peers")]
+    peers: PathBuf,
+    /// The Python interpreter that has the packages of the Python peers.
+    #[arg(long, default_value = "target/bench-venv/bin/python")]
+    python: PathBuf,
 }
 
 fn main() -> Result<()> {
@@ -105,11 +109,14 @@ fn main() -> Result<()> {
     if common.subscribers == 0 || common.runs == 0 || common.servers.is_empty() {
         bail!("--subscribers, --runs and --servers must not be empty");
     }
+    let beside = std::env::current_exe()?;
+    let bin = common.bin.as_deref().or(beside.parent()).context("no folder with binaries")?;
+    let places = Places { bin: bin.into(), peers: common.peers.clone(), python: common.python.clone() };
     let mut results = Vec::new();
     for run in 0..common.runs {
         for server in &common.servers {
             eprintln!("run {} of {}: {server:?}", run + 1, common.runs);
-            let figures = scenario.run(*server, common.subscribers, common.size, common.bin.as_deref())?;
+            let figures = scenario.run(*server, common.subscribers, common.size, &places)?;
             results.push((*server, figures));
         }
     }

@@ -1,87 +1,125 @@
 //! Servers under test as child processes, and what `/proc` says of them.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::{env, fs};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::Server;
+use crate::server::{Places, Server};
 
 /// Kernel clock ticks a second (`USER_HZ`), fixed at 100 on every Linux that user space sees.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// A server that does not listen or end by then has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running server; killed when dropped.
+/// A running server with its workers; ended when dropped.
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
+    scratch: Option<PathBuf>,
 }
 
 impl Process {
     /// Starts a server and waits until it says where it listens.
-    pub(crate) fn start(server: Server, bin: Option<&Path>) -> Result<Self> {
-        let own = env::current_exe()?;
-        let bin = bin.or(own.parent()).context("no folder with binaries")?;
-        let mut command = match server {
-            Server::Fanfare => {
-                let mut command = Command::new(bin.join("fanfare"));
-                command.args(["serve", "--listen", "127.0.0.1:0"]);
-                // All subscribers come from one address, and more of them than a small machine would allow.
-                command.args(["--set", "limits.connections=20000", "--set", "log=warn"]);
-                command
-            }
-            Server::Floor => {
-                let mut command = Command::new(&own);
-                command.arg("floor");
-                command
-            }
-            Server::Axum => Command::new(bin.join("fanfare-peer-axum")),
-        };
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {command:?}; build it first (see --help)"))?;
+    pub(crate) fn start(server: Server, places: &Places) -> Result<Self> {
+        let mut start = server.start(places)?;
+        let command = start.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| {
+            format!("cannot start {command:?}; `cargo xtask bench` builds and installs all")
+        })?;
         let stdout = child.stdout.take().context("no stdout")?;
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = Self { child, address: start.address.unwrap_or(any), scratch: start.scratch };
+        if start.address.is_some() {
+            process.wait_until_it_accepts()?;
+            return Ok(process);
+        }
         for line in BufReader::new(stdout).lines() {
             if let Some((_, address)) = line?.split_once("http://") {
-                let address =
+                process.address =
                     address.trim_end_matches('/').parse().context("the server prints its address")?;
-                return Ok(Self { child, address });
+                return Ok(process);
             }
         }
         bail!("{server:?} ended before it listened")
     }
 
-    /// CPU seconds used so far, user and system.
-    pub(crate) fn cpu(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // Fields 14 and 15; the name in field 2 may hold spaces, so count from its closing parenthesis.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').context("format of stat")?.1.split_ascii_whitespace().collect();
-        let ticks =
-            |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("format of stat");
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    fn wait_until_it_accepts(&mut self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended before it listened: {status}");
+            }
+            if Instant::now() > end {
+                bail!("the server does not listen on {}", self.address);
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
-    /// Anonymous resident memory in bytes: what the process itself has allocated and touched.
-    pub(crate) fn memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"))
-            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
-            .context("RssAnon in status")?;
-        Ok(kib * 1024)
+    /// The process and all below it, such as nginx' workers.
+    fn all(&self) -> Vec<u32> {
+        let mut all = vec![self.child.id()];
+        let mut next = 0;
+        while let Some(&id) = all.get(next) {
+            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+            all.extend(children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+            next += 1;
+        }
+        all
     }
+
+    /// CPU seconds used so far, user and system.
+    pub(crate) fn cpu(&self) -> Result<f64> {
+        self.all().into_iter().map(cpu).sum()
+    }
+
+    /// Anonymous resident memory in bytes: what the processes themselves have allocated and touched. What nginx' workers share counts once.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let all = self.all();
+        let shared = memory(all[0], "RssShmem:")?;
+        Ok(shared + all.into_iter().map(|id| memory(id, "RssAnon:")).sum::<Result<u64>>()?)
+    }
+}
+
+fn cpu(id: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // Fields 14 and 15; the name in field 2 may hold spaces, so count from its closing parenthesis.
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').context("format of stat")?.1.split_ascii_whitespace().collect();
+    let ticks =
+        |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("format of stat");
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+fn memory(id: u32, what: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix(what))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
+        .with_context(|| format!("{what} in status"))?;
+    Ok(kib * 1024)
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already; then there is nothing to do.
+        // Asked first, so that a master ends its workers. It may be gone already; then there is nothing to do.
+        let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        let end = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            sleep(Duration::from_millis(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(scratch) = &self.scratch {
+            let _ = fs::remove_dir_all(scratch);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Medians and ratios.
 
-use crate::Server;
 use crate::scenario::{Figures, Scenario};
+use crate::server::Server;
 
 /// Prints a table in Markdown: one line a server, and each figure as a ratio to the first server's.
 pub(crate) fn print(

@@ -1,16 +1,13 @@
 //! What is done to a server, and what is measured meanwhile.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
-use crate::Server;
 use crate::client::{Publisher, Subscribers};
 use crate::process::Process;
+use crate::server::{Places, Server};
 
-/// Events in one publish of a burst: a broadcast channel of the peer must be able to hold them.
-const BURST_BODY: usize = 100;
 /// How long a server rests before its idle memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -41,9 +38,9 @@ impl Scenario {
         server: Server,
         subscribers: usize,
         size: usize,
-        bin: Option<&Path>,
+        places: &Places,
     ) -> Result<Figures> {
-        let process = Process::start(server, bin)?;
+        let process = Process::start(server, places)?;
         let mut publisher = Publisher::connect(process.address)?;
         // The floor serves one connection at a time: its publisher comes after its subscribers.
         if server != Server::Floor {
@@ -90,7 +87,7 @@ impl Scenario {
             let publishing = scope.spawn(move || {
                 let mut left = events;
                 while left > 0 {
-                    let count = left.min(BURST_BODY);
+                    let count = left.min(server.burst_body());
                     publisher.publish(&body(server, count, size))?;
                     left -= count;
                 }
@@ -134,10 +131,5 @@ impl Scenario {
 
 /// `count` events in the form that the server takes.
 fn body(server: Server, count: usize, size: usize) -> String {
-    let data = "x".repeat(size);
-    let line = match server {
-        Server::Fanfare => format!("{{\"data\":\"{data}\"}}\n"),
-        Server::Floor | Server::Axum => format!("{data}\n"),
-    };
-    line.repeat(count)
+    server.line(&"x".repeat(size)).repeat(count)
 }
