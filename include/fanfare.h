@@ -142,6 +142,18 @@
 // Bytes of a host-written stream in `data`: whole or cut anywhere, to be written as they are.
 #define FANFARE_ITEM_BYTES 5
 
+// A request waits for `fanfare_accept` or `fanfare_reject`: see `request`.
+#define FANFARE_ITEM_REQUEST 6
+
+// Somebody wants to read a topic.
+#define FANFARE_ACTION_SUBSCRIBE 1
+
+// Somebody wants to publish to a topic.
+#define FANFARE_ACTION_PUBLISH 2
+
+// Somebody wants to close a topic.
+#define FANFARE_ACTION_CLOSE 4
+
 // Use the option `timeouts.stop` as deadline.
 #define FANFARE_STOP_DEFAULT UINT64_MAX
 
@@ -361,6 +373,44 @@ typedef struct {
     uint32_t reserved;
 } fanfare_adopt_options;
 
+// What an accepted request may do.
+typedef struct {
+    // `sizeof(fanfare_grant)`.
+    size_t size;
+    // Who a subscriber is, as the host has found out, in place of the name that it claims; absent leaves it at that.
+    fanfare_str client;
+} fanfare_grant;
+
+// A request to this hub's own listener that waits for a decision.
+typedef struct {
+    // `sizeof(fanfare_request)` of the library, at least what this header shows.
+    size_t size;
+    // One of `FANFARE_ACTION_*`.
+    uint32_t action;
+    // Always 0.
+    uint32_t reserved;
+    // `GET`, `POST`, ...
+    fanfare_str method;
+    // Path of the URL, as sent.
+    fanfare_str path;
+    // Query of the URL without `?`, as sent.
+    fanfare_str query;
+    // The peer's IP address as text.
+    fanfare_str address;
+    // The id after which it wants to go on; absent if none.
+    fanfare_str last_event_id;
+    // The name that it gives itself (`?client=`); absent if none. Nobody has checked it.
+    fanfare_str client;
+    // The topics it wants.
+    const fanfare_str *topics;
+    // How many.
+    size_t topics_len;
+    // Its headers.
+    const fanfare_header *headers;
+    // How many.
+    size_t headers_len;
+} fanfare_request;
+
 // One item of a batch. Views in it are valid until the batch is freed.
 typedef struct {
     // The caller's `sizeof(fanfare_item)`.
@@ -383,6 +433,8 @@ typedef struct {
     fanfare_str data;
     // The event's position in the hub's one sequence.
     uint64_t position;
+    // The request, for `FANFARE_ITEM_REQUEST`; NULL otherwise.
+    const fanfare_request *request;
 } fanfare_item;
 
 // Called when the hub's queue becomes non-empty, with the `user` pointer. It runs on whichever thread filled the queue, which may be one of yours inside
@@ -478,6 +530,17 @@ fanfare_status fanfare_config_get(const fanfare_config *config,
                                   size_t capacity,
                                   size_t *len,
                                   fanfare_error *err);
+
+// Lets the host decide about requests to the hub's own listener: `actions` is a sum of `FANFARE_ACTION_*`. Each such request
+// becomes a `FANFARE_ITEM_REQUEST` and waits for `fanfare_accept` or `fanfare_reject`, for `timeouts.authorize` at most.
+//
+// Errors: `INVALID_PARAMETER` for an unknown action.
+//
+// # Safety
+// `err` is NULL or as `fanfare_error` says.
+fanfare_status fanfare_config_authorize(fanfare_config *config,
+                                        uint32_t actions,
+                                        fanfare_error *err);
 
 // Frees a configuration and sets `*config` to NULL. *Takes* it. NULL, and one that is freed already, are fine. Never fails.
 //
@@ -668,6 +731,31 @@ fanfare_status fanfare_adopt(fanfare_hub *hub,
 fanfare_status fanfare_close_stream(fanfare_hub *hub,
                                     uint64_t stream,
                                     fanfare_error *err);
+
+// Lets a request go on. `grant` may be NULL. `FANFARE_AGAIN` when its time was over and it has
+// been refused already. *Borrows* everything. Any thread.
+//
+// Errors: `INVALID_CLIENT` (the request still waits); `INVALID_PARAMETER` for an id of another kind; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`, `TOO_NEW`.
+//
+// # Safety
+// `grant` is NULL or as its structure says, with readable views; `err` is NULL or as `fanfare_error` says.
+fanfare_status fanfare_accept(fanfare_hub *hub,
+                              uint64_t request,
+                              const fanfare_grant *grant,
+                              fanfare_error *err);
+
+// Refuses a request with an HTTP status of 400 to 599 and a message for its client (absent: a default). `FANFARE_AGAIN` when its time was over
+// and it has been refused already. *Borrows* the message. Any thread.
+//
+// Errors: `INVALID_PARAMETER` for another status (the request still waits) or an id of another kind; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
+//
+// # Safety
+// `message` is readable; `err` is NULL or as `fanfare_error` says.
+fanfare_status fanfare_reject(fanfare_hub *hub,
+                              uint64_t request,
+                              uint32_t status,
+                              fanfare_str message,
+                              fanfare_error *err);
 
 // Opens a stream whose bytes the host writes to its client: where the connection has TLS, is HTTP/2, or gives no socket. `fanfare_pull` gives
 // `FANFARE_ITEM_BYTES` with the opening comment, `retry:`, events, gap notices and heartbeats; a `FANFARE_ITEM_READY` comes when there are

@@ -213,7 +213,7 @@ pub unsafe extern "C" fn fanfare_close_stream(
                 }
             }
             Target::Written(_) => hub.forget(stream)?,
-            Target::Reader(_) => {
+            Target::Reader(_) | Target::Request(_) => {
                 return Err(Failure::new(Code::InvalidParameter, "this id is not a stream's"));
             }
         }

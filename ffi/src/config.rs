@@ -10,6 +10,7 @@ use ::fanfare_hub::{LoadError, Loader, keys};
 use crate::abi::{Extensible, fanfare_str, write};
 use crate::failure::Failure;
 use crate::guard::call;
+use crate::item::{FANFARE_ACTION_CLOSE, FANFARE_ACTION_PUBLISH, FANFARE_ACTION_SUBSCRIBE};
 use crate::process;
 use crate::settings::{Config, Settings, refused};
 use crate::status::{FANFARE_AGAIN, FANFARE_OK, fanfare_error, fanfare_status};
@@ -207,6 +208,34 @@ pub unsafe extern "C" fn fanfare_config_get(
             // SAFETY: writable by contract.
             unsafe { len.write_unaligned(text.len()) };
         }
+        Ok(FANFARE_OK)
+    };
+    // SAFETY: by contract.
+    unsafe { call(err, body) }
+}
+
+/// Lets the host decide about requests to the hub's own listener: `actions` is a sum of `FANFARE_ACTION_*`. Each such request
+/// becomes a `FANFARE_ITEM_REQUEST` and waits for `fanfare_accept` or `fanfare_reject`, for `timeouts.authorize` at most.
+///
+/// Errors: `INVALID_PARAMETER` for an unknown action.
+///
+/// # Safety
+/// `err` is NULL or as `fanfare_error` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_config_authorize(
+    config: *mut fanfare_config,
+    actions: u32,
+    err: *mut fanfare_error,
+) -> fanfare_status {
+    let body = || {
+        let known = FANFARE_ACTION_SUBSCRIBE | FANFARE_ACTION_PUBLISH | FANFARE_ACTION_CLOSE;
+        if actions & !known != 0 {
+            let message = move |f: &mut std::fmt::Formatter<'_>| {
+                write!(f, "actions {actions:#x}: only FANFARE_ACTION_* ({known:#x}) are known")
+            };
+            return Err(Failure::format(Code::InvalidParameter, message));
+        }
+        find(config)?.settings.lock().authorize = actions;
         Ok(FANFARE_OK)
     };
     // SAFETY: by contract.

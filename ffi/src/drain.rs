@@ -267,7 +267,7 @@ pub unsafe extern "C" fn fanfare_pull(
         let looked = match hub.target(id)? {
             Target::Reader(reader) if reader.on_demand => reader.look(id, patience, &mut items)?,
             Target::Written(stream) => stream.look(id, patience, &mut items)?,
-            Target::Adopted(_) => {
+            Target::Adopted(_) | Target::Request(_) => {
                 return Err(Failure::new(Code::InvalidParameter, "this id has nothing to pull"));
             }
             Target::Reader(_) => {

@@ -5,12 +5,14 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::fanfare_hub::authorize::Authorizer;
 use ::fanfare_hub::engine::Code;
 use ::fanfare_hub::{Hub, StartError};
 
 use crate::abi::{Extensible, write};
 use crate::config::{fanfare_config, settings};
 use crate::failure::Failure;
+use crate::gate::Gate;
 use crate::guard::call;
 use crate::instance::Instance;
 use crate::process;
@@ -49,7 +51,11 @@ pub unsafe extern "C" fn fanfare_start(
         if hub.is_null() {
             return Err(Failure::null("hub"));
         }
-        let config = settings(config)?.finish()?;
+        let (mut config, actions) = settings(config)?.finish()?;
+        let gate = Arc::new(Gate { actions, ..Gate::default() });
+        if actions != 0 {
+            config.server.authorizer = Authorizer::new(gate.clone());
+        }
         let (lag, queue) = (config.server.lag, Arc::new(Queue::default()));
         let started = {
             // Threads inherit the mask of the thread that starts them.
@@ -58,6 +64,8 @@ pub unsafe extern "C" fn fanfare_start(
         };
         let started = started.map_err(start_failed)?;
         let instance = Arc::new(Instance::new(started, lag, queue));
+        // Nobody else sets it.
+        let _ = gate.hub.set(Arc::downgrade(&instance));
         let handle = process::tables().hubs.insert(instance)?;
         // SAFETY: not NULL, and writable by contract.
         unsafe { hub.write_unaligned(handle) };

@@ -48,6 +48,25 @@ impl<T> Ids<T> {
         (u64::from(*generation) == id >> 32).then(|| slots.slab.remove(id as u32 as usize).1)
     }
 
+    /// Counts those for which `look` says something; if they are more than `many`, takes out those for which it says true, and
+    /// counts the others.
+    pub(crate) fn extract_if_more(&self, many: usize, look: impl Fn(&T) -> Option<bool>) -> usize {
+        let mut slots = self.0.lock();
+        if slots.slab.len() <= many {
+            return slots.slab.len();
+        }
+        let found: Vec<(usize, bool)> =
+            slots.slab.iter().filter_map(|(slot, (_, thing))| Some((slot, look(thing)?))).collect();
+        let (over, left): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, over)| *over);
+        if over.len() + left.len() <= many {
+            return over.len() + left.len();
+        }
+        let gone: Vec<_> = over.into_iter().map(|(slot, _)| slots.slab.remove(slot)).collect();
+        drop(slots);
+        drop(gone);
+        left.len()
+    }
+
     /// Every number, now.
     pub(crate) fn all(&self) -> Vec<u64> {
         let slots = self.0.lock();
@@ -72,5 +91,19 @@ mod tests {
             assert_eq!(ids.with(forged, |thing| *thing), None, "{forged:x}");
         }
         assert_eq!(ids.all(), [second]);
+    }
+
+    #[test]
+    fn what_is_over_makes_room() {
+        let ids = Ids::default();
+        for n in 0..10 {
+            ids.insert_with(|_| (n, ()));
+        }
+        // Even numbers count, those below 6 are over.
+        let look = |n: &i32| (n % 2 == 0).then_some(*n < 6);
+        assert_eq!(ids.extract_if_more(5, look), 5);
+        assert_eq!(ids.all().len(), 10);
+        assert_eq!(ids.extract_if_more(4, look), 2);
+        assert_eq!(ids.all().len(), 7);
     }
 }

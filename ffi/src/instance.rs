@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ::fanfare_hub::authorize::Answer;
 use ::fanfare_hub::embed::Adopted;
 use ::fanfare_hub::engine::{Code, Engine, LagPolicy};
 use ::fanfare_hub::{Clock, Hub, StopReport};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::failure::Failure;
 use crate::ids::Ids;
@@ -45,6 +46,13 @@ pub(crate) enum Target {
     Written(Arc<Written>),
     /// A socket in a lane; empty for a moment while it is handed over.
     Adopted(Arc<OnceLock<Adopted>>),
+    /// A request that waits for a decision.
+    Request(Arc<Waiting>),
+}
+
+/// A request that waits for the host.
+pub(crate) struct Waiting {
+    pub(crate) answer: Mutex<Option<Answer>>,
 }
 
 impl Instance {
@@ -89,8 +97,8 @@ impl Instance {
         match self.ids.remove(id) {
             Some(Target::Reader(reader)) => reader.end(Code::StaleHandle),
             Some(Target::Written(stream)) => stream.close(),
-            // Its end comes from elsewhere.
-            Some(Target::Adopted(_)) => {}
+            // Their ends come from elsewhere; dropped, a request is refused.
+            Some(Target::Adopted(_) | Target::Request(_)) => {}
             None => return Err(stale(id)),
         }
         Ok(())
@@ -130,8 +138,8 @@ impl Instance {
                 Ok(Looked::Idle) | Err(_) => {}
             },
             Target::Written(stream) => items.push_ready(id, stream.user),
-            // It does not ring.
-            Target::Adopted(_) => {}
+            // They do not ring.
+            Target::Adopted(_) | Target::Request(_) => {}
         }
         false
     }
@@ -141,6 +149,12 @@ impl Instance {
         // AcqRel: one caller wins.
         if self.stopping.swap(true, Ordering::AcqRel) {
             return StopReport::default();
+        }
+        for id in self.ids.all() {
+            // A request that waits for the host that stops: dropped, it is refused.
+            if matches!(self.target(id), Ok(Target::Request(_))) {
+                drop(self.ids.remove(id));
+            }
         }
         let hub = self.hub.write().take();
         let report = hub.map_or_else(StopReport::default, |hub| {
@@ -158,7 +172,7 @@ impl Instance {
                     stream.stop();
                     self.queue.push(Entry::Target(id));
                 }
-                Ok(Target::Adopted(_)) => drop(self.ids.remove(id)),
+                Ok(Target::Adopted(_) | Target::Request(_)) => drop(self.ids.remove(id)),
                 Err(_) => {}
             }
         }

@@ -39,6 +39,7 @@ mod settings;
 
 mod instance;
 
+mod gate;
 mod table;
 
 mod process;
@@ -52,6 +53,7 @@ mod stats;
 mod subscribe;
 
 mod adopt;
+mod authorize;
 mod open_stream;
 
 mod drain;
@@ -61,6 +63,7 @@ pub use adopt::{
     FANFARE_CHUNKED, FANFARE_HEAD_SENT, FANFARE_HTTP10, FANFARE_NOTIFY_END, fanfare_adopt,
     fanfare_adopt_options, fanfare_close_stream,
 };
+pub use authorize::{fanfare_accept, fanfare_grant, fanfare_reject};
 pub use config::*;
 pub use drain::*;
 pub use hub::{
@@ -68,8 +71,9 @@ pub use hub::{
     fanfare_url, fanfare_urls,
 };
 pub use item::{
-    FANFARE_ITEM_BYTES, FANFARE_ITEM_END, FANFARE_ITEM_EVENT, FANFARE_ITEM_GAP, FANFARE_ITEM_READY,
-    fanfare_header, fanfare_item,
+    FANFARE_ACTION_CLOSE, FANFARE_ACTION_PUBLISH, FANFARE_ACTION_SUBSCRIBE, FANFARE_ITEM_BYTES,
+    FANFARE_ITEM_END, FANFARE_ITEM_EVENT, FANFARE_ITEM_GAP, FANFARE_ITEM_READY, FANFARE_ITEM_REQUEST,
+    fanfare_header, fanfare_item, fanfare_request,
 };
 pub use open_stream::{fanfare_open_stream, fanfare_revoke};
 pub use publish::{

@@ -16,12 +16,14 @@ pub(crate) struct Config {
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) loader: Loader,
+    /// `FANFARE_ACTION_*` that the host decides.
+    pub(crate) authorize: u32,
 }
 
 impl Settings {
-    /// The options, checked as a whole.
-    pub(crate) fn finish(self) -> Result<HubConfig, Failure> {
-        self.loader.finish().map_err(refused)
+    /// The options, checked as a whole, and the actions that the host decides.
+    pub(crate) fn finish(self) -> Result<(HubConfig, u32), Failure> {
+        Ok((self.loader.finish().map_err(refused)?, self.authorize))
     }
 }
 

@@ -37,6 +37,11 @@ fn message(error: &fanfare_error) -> String {
 }
 
 fn start(options: &[(&str, &str)]) -> *mut fanfare_hub {
+    start_asking(options, 0)
+}
+
+/// As [`start`], where the host decides about these actions.
+fn start_asking(options: &[(&str, &str)], actions: u32) -> *mut fanfare_hub {
     let (mut config, mut hub, mut error) = (null_mut(), null_mut(), room());
     unsafe {
         assert_eq!(fanfare_config_new(FANFARE_ABI_VERSION, &raw mut config, null_mut()), FANFARE_OK);
@@ -45,6 +50,7 @@ fn start(options: &[(&str, &str)]) -> *mut fanfare_hub {
             let status = fanfare_config_set(config, key.as_ptr(), value.as_ptr(), &raw mut error);
             assert_eq!(status, FANFARE_OK, "{}", message(&error));
         }
+        assert_eq!(fanfare_config_authorize(config, actions, null_mut()), FANFARE_OK);
         assert_eq!(fanfare_start(config, &raw mut hub, &raw mut error), FANFARE_OK, "{}", message(&error));
         fanfare_config_free(&raw mut config);
     }
@@ -284,6 +290,70 @@ fn a_host_written_stream_gives_its_bytes() {
     assert_eq!(unsafe { fanfare_close_stream(hub, stream, null_mut()) }, FANFARE_OK);
     assert_eq!(waiting.join().expect("no panic"), (stale(), Vec::new()));
     stop(&mut hub);
+}
+
+#[test]
+fn the_host_decides_about_requests() {
+    let mut hub = start_asking(&[("timeouts.authorize", "60s")], FANFARE_ACTION_PUBLISH);
+    let url = unsafe { CStr::from_ptr(fanfare_url(hub)) }.to_str().expect("ASCII").to_owned();
+    let address = url.strip_prefix("http://").expect("plain").to_owned();
+    let post = |data: &'static str| {
+        let address = address.clone();
+        std::thread::spawn(move || {
+            let mut socket = TcpStream::connect(&address).expect("connect");
+            let length = data.len();
+            let head = format!(
+                "POST /events/chat?retry=5 HTTP/1.1\r\nhost: {address}\r\nx-key: k\r\ncontent-length: {length}\r\n"
+            );
+            write!(socket, "{head}connection: close\r\n\r\n{data}").expect("request");
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).expect("answer");
+            answer
+        })
+    };
+    for (decide, status) in [(true, "HTTP/1.1 200 "), (false, "HTTP/1.1 418 ")] {
+        let posting = post("hello");
+        assert_eq!(unsafe { fanfare_wait(hub, FANFARE_FOREVER, null_mut()) }, FANFARE_OK);
+        let (mut batch, mut all, mut count) = (null_mut(), null(), 0);
+        let id = unsafe {
+            fanfare_drain(hub, &raw mut batch, null_mut());
+            fanfare_batch_items(batch, size_of::<fanfare_item>(), &raw mut all, &raw mut count, null_mut());
+            let item = &*all;
+            assert_eq!((count, item.kind), (1, FANFARE_ITEM_REQUEST));
+            let request = &*item.request;
+            assert_eq!(request.action, FANFARE_ACTION_PUBLISH);
+            assert_eq!((shown(request.method), shown(request.path)), ("POST".into(), "/events/chat".into()));
+            assert_eq!(
+                (shown(request.query), shown(request.address)),
+                ("retry=5".into(), "127.0.0.1".into())
+            );
+            assert_eq!(shown(*request.topics), "chat");
+            let headers = std::slice::from_raw_parts(request.headers, request.headers_len);
+            assert!(headers.iter().any(|h| shown(h.name) == "x-key" && shown(h.value) == "k"));
+            let id = item.handle;
+            fanfare_batch_free(&raw mut batch);
+            id
+        };
+        unsafe {
+            let status = fanfare_reject(hub, id, 200, text("no"), null_mut());
+            assert_eq!(CStr::from_ptr(fanfare_code_name(status)), c"invalid_parameter", "and it still waits");
+            let done = match decide {
+                true => fanfare_accept(hub, id, null(), null_mut()),
+                false => fanfare_reject(hub, id, 418, text("short and stout"), null_mut()),
+            };
+            assert_eq!(done, FANFARE_OK);
+            assert_eq!(fanfare_accept(hub, id, null(), null_mut()), stale());
+        }
+        let answer = posting.join().expect("no panic");
+        assert!(answer.starts_with(status), "{answer}");
+        assert!(decide || answer.contains("short and stout"), "{answer}");
+    }
+    // Nobody decides about this one: the stop refuses it.
+    let posting = post("late");
+    assert_eq!(unsafe { fanfare_wait(hub, FANFARE_FOREVER, null_mut()) }, FANFARE_OK);
+    stop(&mut hub);
+    let answer = posting.join().expect("no panic");
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
 
 #[test]

@@ -174,6 +174,11 @@ impl Answer {
         self.decide(Decision::Reject { status, message: message.to_owned() });
     }
 
+    /// Whether it is too late: the request has gone, has waited for too long, or has been decided.
+    pub fn is_over(&self) -> bool {
+        self.send.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
     fn decide(mut self, decision: Decision) {
         if let Some(send) = self.send.take() {
             // Nobody waits any more: too late.
