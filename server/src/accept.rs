@@ -11,10 +11,10 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
 use crate::connection::{Admission, serve};
+use crate::tls::Acceptor;
 
 /// Connections that the kernel completes before we take them; it cuts this to its own limit.
 const BACKLOG: i32 = 4_096;
@@ -60,7 +60,7 @@ fn set_death(socket: &SockRef<'_>, dead_after: Duration) {
 pub(crate) async fn run(
     app: Arc<App>,
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     reserve: Arc<Semaphore>,
 ) {
     let stopping = app.shared.stopping();
@@ -98,7 +98,7 @@ fn admit(
     app: &Arc<App>,
     socket: TcpStream,
     from: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     reserve: &Arc<Semaphore>,
 ) {
     let admission = match app.shared.admit(from.ip()) {

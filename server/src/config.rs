@@ -11,6 +11,7 @@ use fanfare_engine::LagPolicy;
 use fanfare_engine::options::{Kind, OptionError};
 
 use crate::authorize::Authorizer;
+use crate::tls;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -137,6 +138,9 @@ impl Config {
                 "leaves nothing to listen on",
                 "an address in listen or tls.listen",
             ));
+        }
+        if let (Some(missing), Some(address)) = (tls::MISSING, self.tls_listen.first()) {
+            return Err(OptionError::new("tls.listen", &address.to_string(), "is not possible", missing));
         }
         let files = [("tls.cert", &self.tls_cert), ("tls.key", &self.tls_key)];
         for (key, file) in files {

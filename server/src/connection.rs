@@ -29,7 +29,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
 use crate::body::{Body, PROGRESS, Progress};
@@ -39,6 +38,7 @@ use crate::patience::{Patience, PatientTimer, within};
 use crate::route::{Origin, answer};
 use crate::shared::{ConnectionPermit, Full};
 use crate::subscribe::{Answer, Leaving};
+use crate::tls::Acceptor;
 use crate::watch::Watch;
 
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
@@ -64,7 +64,7 @@ pub(crate) async fn serve(
     socket: TcpStream,
     from: SocketAddr,
     admission: Admission,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
 ) {
     let limits = app.limits();
     let first = Instant::now() + limits.request;
@@ -78,8 +78,7 @@ pub(crate) async fn serve(
                 _ = stopping => return,
                 accepted = within(first, acceptor.accept(socket)) => accepted,
             };
-            let Some(Ok(stream)) = accepted else { return };
-            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let Some(Ok((stream, h2))) = accepted else { return };
             let full = admission.full();
             if h2 {
                 connection.serve_h2(stream, Bytes::new(), full).await;

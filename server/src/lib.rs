@@ -40,6 +40,12 @@ mod named;
 
 pub mod authorize;
 
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
+
 mod config;
 pub use config::{Config, Page};
 
@@ -92,8 +98,6 @@ mod subscribe;
 pub mod embed;
 
 mod route;
-
-mod tls;
 
 mod connection;
 

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::embed::{self, Adopted, EmbedError, Head, HostStream};
 use crate::lane::Lanes;
 use crate::shared::Shared;
-use crate::tls;
+use crate::tls::Acceptor;
 
 /// How often the engine's retention is looked after while it has nothing due.
 const TICK: Duration = Duration::from_secs(1);
@@ -120,7 +120,7 @@ impl Server {
         config.validate().map_err(StartError::Config)?;
         let acceptor = match (&config.tls_cert, &config.tls_key) {
             (Some(cert), Some(key)) => {
-                Some(tls::acceptor(cert, key).map_err(|error| StartError::Tls(error.to_string()))?)
+                Some(Acceptor::load(cert, key).map_err(|error| StartError::Tls(error.to_string()))?)
             }
             _ => None,
         };

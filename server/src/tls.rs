@@ -1,13 +1,19 @@
 //! TLS by rustls: certificate and key from PEM files, ALPN for HTTP/2 and HTTP/1.1.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// Why a configuration cannot have it: it can.
+pub(crate) const MISSING: Option<&str> = None;
 
 /// Why TLS cannot start. Names the file.
 #[derive(Debug)]
@@ -21,25 +27,39 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// Loads what `tls.cert` and `tls.key` name.
-pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
-    let unreadable = |path: &Path, what: &str, error: pem::Error| {
-        TlsError(format!("{}: no {what}: {error}", path.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(cert, "certificate", error))?;
-    if chain.is_empty() {
-        return Err(TlsError(format!("{}: holds no certificate", cert.display())));
+/// Takes connections over TLS.
+#[derive(Clone)]
+pub(crate) struct Acceptor(TlsAcceptor);
+
+impl Acceptor {
+    /// Loads what `tls.cert` and `tls.key` name.
+    pub(crate) fn load(cert: &Path, key: &Path) -> Result<Acceptor, TlsError> {
+        let unreadable = |path: &Path, what: &str, error: pem::Error| {
+            TlsError(format!("{}: no {what}: {error}", path.display()))
+        };
+        let chain = CertificateDer::pem_file_iter(cert)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| unreadable(cert, "certificate", error))?;
+        if chain.is_empty() {
+            return Err(TlsError(format!("{}: holds no certificate", cert.display())));
+        }
+        let private =
+            PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, "private key", error))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError(error.to_string()))?
+            .with_no_client_auth()
+            .with_single_cert(chain, private)
+            .map_err(|error| TlsError(format!("{} and {}: {error}", cert.display(), key.display())))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, "private key", error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError(error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| TlsError(format!("{} and {}: {error}", cert.display(), key.display())))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+
+    /// The handshake. True: the peer has chosen HTTP/2.
+    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<(TlsStream<TcpStream>, bool)> {
+        let stream = self.0.accept(socket).await?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((stream, h2))
+    }
 }
