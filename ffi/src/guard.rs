@@ -40,9 +40,10 @@ pub(crate) unsafe fn call(
 
 /// Runs the host's callback.
 pub(crate) fn in_wakeup(callback: impl FnOnce()) {
-    IN_WAKEUP.set(true);
+    // One may run inside another: a call that it makes is refused, and drops the wake-up that the call was given.
+    let outer = IN_WAKEUP.replace(true);
     callback();
-    IN_WAKEUP.set(false);
+    IN_WAKEUP.set(outer);
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
@@ -65,8 +66,11 @@ mod tests {
     #[test]
     fn calls_from_a_wakeup_are_refused() {
         let mut status = 0;
-        // SAFETY: no room for an error.
-        in_wakeup(|| status = unsafe { call(std::ptr::null_mut(), || Ok(0)) });
+        in_wakeup(|| {
+            in_wakeup(|| {});
+            // SAFETY: no room for an error.
+            status = unsafe { call(std::ptr::null_mut(), || Ok(0)) };
+        });
         assert_eq!(status, Code::Deadlock.number());
         // SAFETY: no room for an error.
         assert_eq!(unsafe { call(std::ptr::null_mut(), || Ok(0)) }, 0);
