@@ -3,11 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Wake;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::queue::{Entry, Queue};
+
+/// How often somebody who waits for a lock looks whether its holder waits itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// One per subscription or host-written stream.
 pub(crate) struct Bell {
@@ -76,6 +79,27 @@ impl Bell {
         }
         *state = State::default();
         true
+    }
+
+    /// Whether a thread waits, to which the next ring goes.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.state.lock().waiting
+    }
+
+    /// Takes the lock of what it rings for, if that can be had without waiting for a ring: a thread that only reads is soon
+    /// done, and may have been rung for meanwhile, so that somebody has to look after it.
+    pub(crate) fn enter_now<'a, T>(&self, lock: &'a Mutex<T>) -> Option<MutexGuard<'a, T>> {
+        loop {
+            if let Some(guard) = lock.try_lock() {
+                return Some(guard);
+            }
+            if self.is_awaited() {
+                return None;
+            }
+            if let Some(guard) = lock.try_lock_for(LOOK_AGAIN) {
+                return Some(guard);
+            }
+        }
     }
 
     /// Rings.

@@ -94,15 +94,13 @@ impl Reader {
         loop {
             self.bell.disarm();
             let ended = self.ended.load(Ordering::Acquire);
-            if ended != 0 || cursor.subscription.is_none() {
+            // After a stop it still gives what was published before.
+            let stopping = ended == Code::Stopping.number();
+            if ended != 0 && !stopping || cursor.subscription.is_none() {
                 let last = cursor.subscription.take();
                 // Dropping it takes engine locks: outside ours.
                 drop(guard);
                 drop(last);
-                if ended == Code::Stopping.number() {
-                    items.push_end(id, self.user, ended);
-                    return Ok(Looked::Over);
-                }
                 return Err(Failure::new(Code::StaleHandle, "this subscription is over"));
             }
             let Some(subscription) = &cursor.subscription else { continue };
@@ -117,6 +115,7 @@ impl Reader {
                 Pulled::More => return Ok(Looked::More),
                 Pulled::Ended => Code::TopicClosed,
                 Pulled::Lapped => Code::Lapped,
+                Pulled::Idle if stopping => Code::Stopping,
                 Pulled::Idle => {
                     let Patience::Until(deadline) = patience else {
                         self.bell.arm();
@@ -156,8 +155,7 @@ impl Reader {
         match patience {
             Patience::Until(None) => Some(self.cursor.lock()),
             Patience::Until(Some(deadline)) => self.cursor.try_lock_until(deadline),
-            // Another thread reads it; that thread's look arms the bell.
-            Patience::None => self.cursor.try_lock(),
+            Patience::None => self.bell.enter_now(&self.cursor),
         }
     }
 }

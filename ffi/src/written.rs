@@ -121,7 +121,7 @@ impl Written {
         match patience {
             Patience::Until(None) => Some(self.stream.lock()),
             Patience::Until(Some(deadline)) => self.stream.try_lock_until(deadline),
-            Patience::None => self.stream.try_lock(),
+            Patience::None => self.bell.enter_now(&self.stream),
         }
     }
 }
