@@ -96,7 +96,12 @@ pub unsafe extern "C" fn fanfare_config_set(
 ) -> fanfare_status {
     let body = || {
         // SAFETY: NULL or NUL-terminated by contract.
-        let (key, value) = unsafe { (c_text(key, "key")?, c_text(value, "value")?) };
+        let key = unsafe { c_text(key, "key") }?;
+        // SAFETY: as above.
+        let value = unsafe { c_text(value, "value") }.map_err(|error| {
+            let key = key.to_owned();
+            Failure::format(error.code(), move |f| write!(f, "{key}: {error}"))
+        })?;
         let config = find(config)?;
         let mut settings = config.settings.lock();
         settings.loader.begin_flags();
@@ -252,7 +257,7 @@ pub unsafe extern "C" fn fanfare_config_free(config: *mut *mut fanfare_config) {
         return;
     }
     // SAFETY: writable by contract.
-    let handle = unsafe { config.replace(std::ptr::null_mut()) };
+    let handle = unsafe { config.read_unaligned() };
     let body = || {
         if !handle.is_null() {
             process::remove(handle, |process| &process.configs, Kind::Config)?;
@@ -261,7 +266,10 @@ pub unsafe extern "C" fn fanfare_config_free(config: *mut *mut fanfare_config) {
     };
     // A stale handle has been freed before, which is all that is wanted.
     // SAFETY: NULL is allowed.
-    unsafe { call(std::ptr::null_mut(), body) };
+    if unsafe { call(std::ptr::null_mut(), body) } != Code::Deadlock.number() {
+        // SAFETY: writable by contract.
+        unsafe { config.write_unaligned(std::ptr::null_mut()) };
+    }
 }
 
 /// One option, for documentation and for bindings. The texts live for ever.

@@ -89,7 +89,7 @@ pub unsafe extern "C" fn fanfare_batch_free(batch: *mut *mut fanfare_batch) {
         return;
     }
     // SAFETY: writable by contract.
-    let handle = unsafe { batch.replace(std::ptr::null_mut()) };
+    let handle = unsafe { batch.read_unaligned() };
     let body = || {
         if !handle.is_null() {
             process::remove(handle, |process| &process.batches, Kind::Batch)?;
@@ -98,7 +98,10 @@ pub unsafe extern "C" fn fanfare_batch_free(batch: *mut *mut fanfare_batch) {
     };
     // A stale handle has been freed before, which is all that is wanted.
     // SAFETY: NULL is allowed.
-    unsafe { call(std::ptr::null_mut(), body) };
+    if unsafe { call(std::ptr::null_mut(), body) } != Code::Deadlock.number() {
+        // SAFETY: writable by contract.
+        unsafe { batch.write_unaligned(std::ptr::null_mut()) };
+    }
 }
 
 /// A descriptor that polls readable while the hub's queue has something to drain: for poll, epoll, kqueue, asyncio, libuv, GLib.
