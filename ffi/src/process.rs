@@ -21,7 +21,14 @@ pub(crate) struct Process {
     pub(crate) configs: Table<Config>,
     pub(crate) batches: Table<Batch>,
     pid: u32,
+    /// Those of the parent, which are never freed either.
+    _parents: *mut Process,
 }
+
+// SAFETY: nobody follows the pointer, and everything else may be shared.
+unsafe impl Send for Process {}
+// SAFETY: as above.
+unsafe impl Sync for Process {}
 
 /// Where the tables hang: a page of its own that a child gets empty.
 struct Page {
@@ -32,6 +39,8 @@ struct Page {
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
 /// Whether the page stays filled in a child, so that the process number has to be looked at.
 static COMPARE_PID: AtomicBool = AtomicBool::new(false);
+/// The tables again, for leak checkers: they do not look into a page that nobody allocated.
+static KEPT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 /// How many processes in this line of forks have had tables: the part of a handle that tells them apart.
 static EPOCHS: AtomicU32 = AtomicU32::new(0);
 
@@ -61,6 +70,8 @@ pub(crate) fn tables() -> &'static Process {
         configs: Table::new(Kind::Config, epoch),
         batches: Table::new(Kind::Batch, epoch),
         pid: std::process::id(),
+        // Relaxed, here and below: it is only kept.
+        _parents: KEPT.load(Ordering::Relaxed),
     }));
     // A child without a wiped page finds its parent's tables and replaces them; they stay where they are, like every lock in them.
     let found = page.process.load(Ordering::Acquire);
@@ -69,8 +80,11 @@ pub(crate) fn tables() -> &'static Process {
         .map_or(found, |process| if process.pid == std::process::id() { ptr::null_mut() } else { found });
     // AcqRel: publishes the tables, and sees those of a faster thread.
     match page.process.compare_exchange(stale, made, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: just made, and never freed from now on.
-        Ok(_) => unsafe { &*made },
+        Ok(_) => {
+            KEPT.store(made, Ordering::Relaxed);
+            // SAFETY: just made, and never freed from now on.
+            unsafe { &*made }
+        }
         Err(other) => {
             // SAFETY: made above and given to nobody.
             drop(unsafe { Box::from_raw(made) });
