@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use ::fanfare_hub::engine::{
-    Code, InvalidField, LagPolicy, Start, SubscribeError, SubscribeOptions, Subscription,
+    Code, InvalidField, LagPolicy, Start, SubscribeError, SubscribeOptions, Subscription, check_topic,
 };
 
 use crate::abi::{Extensible, fanfare_str, list, read};
@@ -255,6 +255,7 @@ pub unsafe extern "C" fn fanfare_remove_topic(
         let hub = find(hub)?;
         // SAFETY: by contract.
         let topic = unsafe { topic.required("topic", Code::InvalidTopic) }?;
+        check_topic(topic).map_err(invalid)?;
         let removed = with_subscription(&hub, id, |subscription| subscription.remove_topic(topic))?;
         Ok(if removed { FANFARE_OK } else { FANFARE_AGAIN })
     };
