@@ -880,7 +880,7 @@ fanfare_status fanfare_pull(fanfare_hub *hub,
 
 #endif  /* FANFARE_H */
 
-#ifndef __cplusplus
+#if !defined(__cplusplus) && !defined(FANFARE_ERROR_INIT)
 /* Structures with their size set and everything else at its default. In C++ see fanfare.hpp. */
 #define FANFARE_ERROR_INIT { .size = sizeof(fanfare_error) }
 #define FANFARE_EVENT_INIT { .size = sizeof(fanfare_event) }
