@@ -185,7 +185,16 @@ impl fmt::Display for StartError {
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // Their texts are ours.
+            Self::Config(error) => error.source(),
+            Self::Random(_) => None,
+            Self::Server(error) => error.source(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
