@@ -40,6 +40,9 @@ static void nulls(void)
     STATUS(null, fanfare_open_stream(NULL, NULL, NULL, NULL));
     STATUS(null, fanfare_close_stream(NULL, 0, NULL));
     STATUS(null, fanfare_revoke(NULL, none, NULL));
+    STATUS(null, fanfare_accept(NULL, 0, NULL, NULL));
+    STATUS(null, fanfare_reject(NULL, 0, 0, none, NULL));
+    STATUS(null, fanfare_config_authorize(NULL, 0, NULL));
     STATUS(null, fanfare_batch_items(NULL, sizeof(fanfare_item), NULL, NULL, NULL));
     fanfare_batch_free(NULL);
     fanfare_batch_free(&null_batch);
@@ -117,6 +120,8 @@ static void forged(void)
         STATUS(FANFARE_ERR_STALE_HANDLE, fanfare_remove_topic(hub, ids[n], topic, NULL));
         STATUS(FANFARE_ERR_STALE_HANDLE, fanfare_pull(hub, ids[n], FANFARE_FOREVER, &batch, NULL));
         STATUS(FANFARE_ERR_STALE_HANDLE, fanfare_close_stream(hub, ids[n], NULL));
+        STATUS(FANFARE_ERR_STALE_HANDLE, fanfare_accept(hub, ids[n], NULL, NULL));
+        STATUS(FANFARE_ERR_STALE_HANDLE, fanfare_reject(hub, ids[n], 403, topic, NULL));
     }
     for (size_t n = 0; n < sizeof handles / sizeof *handles; n++) {
         fanfare_hub *no_hub = (fanfare_hub *)handles[n];

@@ -97,6 +97,25 @@ AT(fanfare_item, id, 48);
 AT(fanfare_item, event, 64);
 AT(fanfare_item, data, 80);
 AT(fanfare_item, position, 96);
+AT(fanfare_item, request, 104);
+SIZE(fanfare_item, 112);
+
+AT(fanfare_grant, client, 8);
+SIZE(fanfare_grant, 24);
+
+AT(fanfare_request, action, 8);
+AT(fanfare_request, reserved, 12);
+AT(fanfare_request, method, 16);
+AT(fanfare_request, path, 32);
+AT(fanfare_request, query, 48);
+AT(fanfare_request, address, 64);
+AT(fanfare_request, last_event_id, 80);
+AT(fanfare_request, client, 96);
+AT(fanfare_request, topics, 112);
+AT(fanfare_request, topics_len, 120);
+AT(fanfare_request, headers, 128);
+AT(fanfare_request, headers_len, 136);
+SIZE(fanfare_request, 144);
 #endif
 
 ASSERT(status, sizeof(fanfare_status) == 4);

@@ -263,6 +263,8 @@ static fanfare_status one(actor *self)
             return fanfare_adopt(hub, (int)below(self, 3) - 2, NULL, NULL, NULL, room);
         return fanfare_close_topic(hub, any_text(self), room);
     }
+    case 28: return fanfare_accept(hub, any_id(self), NULL, room);
+    case 29: return fanfare_reject(hub, any_id(self), (uint32_t)below(self, 1000), any_text(self), room);
     case 26: return fanfare_revoke(hub, any_text(self), room);
     case 27: {
         /* A hub ends while others use it. */
