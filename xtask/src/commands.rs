@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
-use crate::{budget, build, docs, h2spec, header, install, layers, licences, purity, suites};
+use crate::{budget, build, docs, h2spec, header, install, layers, licences, node_binding, purity, suites};
 
 /// A command as the user types it.
 struct Command {
@@ -199,7 +199,8 @@ fn shape(steps: &mut Steps) -> Result<()> {
 
 fn end_to_end(steps: &mut Steps) -> Result<()> {
     steps.step("python suites", suites::python)?;
-    steps.step("node suites", suites::node)
+    steps.step("node suites", suites::node)?;
+    steps.step("node binding", node_binding::test)
 }
 
 /// Finds the command and checks its arguments, so that nothing starts on a call that is wrong.

@@ -35,6 +35,8 @@ const SYSTEM: &[Package] = &[
 pub(crate) const PYTHON_SUITES: &str = "tests/python";
 /// Folder of the Node suites, with their `package.json`.
 pub(crate) const NODE_SUITES: &str = "tests/node";
+/// Folder of the Node binding, with its `package.json`.
+pub(crate) const NODE_BINDING: &str = "bindings/node";
 
 /// Everything that `test` needs.
 pub(crate) fn everything() -> Result<()> {
@@ -42,8 +44,10 @@ pub(crate) fn everything() -> Result<()> {
     if files::root().join(PYTHON_SUITES).is_dir() {
         python()?;
     }
-    if files::root().join(NODE_SUITES).is_dir() {
-        node()?;
+    for folder in [NODE_SUITES, NODE_BINDING] {
+        if files::root().join(folder).is_dir() {
+            node(folder)?;
+        }
     }
     Ok(())
 }
@@ -170,15 +174,15 @@ fn python() -> Result<()> {
     write_stamp(&stamp, &wanted)
 }
 
-fn node() -> Result<()> {
+fn node(folder: &str) -> Result<()> {
     if find_command("npm").is_none() {
-        bail!("{NODE_SUITES} needs Node 20 or later with npm; please install it");
+        bail!("{folder} needs Node 20 or later with npm; please install it");
     }
-    let dir = files::root().join(NODE_SUITES);
+    let dir = files::root().join(folder);
     let manifest = dir.join("package.json");
     if !manifest.is_file() {
         // Suites on Node's own modules need nothing installed.
-        say("    node packages: none asked for");
+        say(&format!("    {folder}: no node packages asked for"));
         return Ok(());
     }
     let lock = dir.join("package-lock.json");
@@ -188,14 +192,14 @@ fn node() -> Result<()> {
     }
     let stamp = dir.join("node_modules/.installed.txt");
     if is_fresh(&stamp, &wanted) {
-        say("    node packages: all there");
+        say(&format!("    {folder}: node packages all there"));
         return Ok(());
     }
     let command: &[&str] = if lock.is_file() { &["ci"] } else { &["install", "--no-package-lock"] };
     Program::new("npm")
         .args(command)
         .args(["--no-audit", "--no-fund", "--loglevel=error"])
-        .dir(NODE_SUITES)
+        .dir(folder)
         // The browser is the system's Chromium; nothing should download another.
         .env("PUPPETEER_SKIP_DOWNLOAD", "1")
         .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1")

@@ -24,6 +24,8 @@ mod h2spec;
 mod header;
 mod suites;
 
+mod node_binding;
+
 mod commands;
 
 use std::process::ExitCode;

@@ -54,14 +54,19 @@ pub(crate) fn node() -> Result<()> {
         say(&format!("    there is no {NODE_SUITES}"));
         return Ok(());
     }
-    let suites = node_suites(&files::project_files()?);
+    node_below(NODE_SUITES, "node")
+}
+
+/// Runs every suite below a folder, in that folder. `name` is the report's.
+pub(crate) fn node_below(folder: &str, name: &str) -> Result<()> {
+    let suites = node_suites(&files::project_files()?, folder);
     if suites.is_empty() {
-        bail!("{NODE_SUITES} has no file named *.test.mjs, *.test.js or *.test.cjs");
+        bail!("{folder} has no file named *.test.mjs, *.test.js or *.test.cjs");
     }
-    let report = Report::new("node")?;
+    let report = Report::new(name)?;
     let to_screen = ["--test", "--test-reporter=spec", "--test-reporter-destination=stdout"];
     let to_file = ["--test-reporter=junit", &report.option("--test-reporter-destination")];
-    under_test(Program::new("node").args(to_screen).args(to_file).args(suites))?.dir(NODE_SUITES).run()?;
+    under_test(Program::new("node").args(to_screen).args(to_file).args(suites))?.dir(folder).run()?;
     report.nothing_skipped()
 }
 
@@ -110,16 +115,16 @@ fn skipped(report: &str) -> usize {
     report.matches("<skipped").count()
 }
 
-/// Test files below the Node folder, relative to it. Named one by one, because `node --test` succeeds when
+/// Test files below a folder, relative to it. Named one by one, because `node --test` succeeds when
 /// it finds nothing.
-fn node_suites(project: &[PathBuf]) -> Vec<PathBuf> {
+fn node_suites(project: &[PathBuf], folder: &str) -> Vec<PathBuf> {
     const ENDINGS: &[&str] = &[".test.mjs", ".test.js", ".test.cjs"];
     let is_suite = |path: &Path| {
         path.file_name()
             .and_then(|name| name.to_str())
             .is_some_and(|name| ENDINGS.iter().any(|end| name.ends_with(end)))
     };
-    let below = project.iter().filter_map(|path| path.strip_prefix(NODE_SUITES).ok());
+    let below = project.iter().filter_map(|path| path.strip_prefix(folder).ok());
     below.filter(|path| is_suite(path)).map(Path::to_path_buf).collect()
 }
 
@@ -131,7 +136,7 @@ mod tests {
     fn node_suites_are_found_by_name() {
         let project =
             ["tests/node/a.test.mjs", "tests/node/sub/b.test.js", "tests/node/help.mjs", "x/c.test.mjs"];
-        let found = node_suites(&project.map(PathBuf::from));
+        let found = node_suites(&project.map(PathBuf::from), NODE_SUITES);
         assert_eq!(found, [PathBuf::from("a.test.mjs"), PathBuf::from("sub/b.test.js")]);
     }
     #[test]

@@ -1,0 +1,202 @@
+// Types of the package `fanfare`. Written by hand, checked with `tsc --strict` in test/types.test.mjs.
+
+/// <reference types="node" />
+
+import { EventEmitter } from 'node:events';
+
+/** A value of an option. A list is joined by commas; nested objects are names with dots. */
+export type OptionValue =
+  | string | number | boolean | bigint | null | undefined | URL
+  | readonly (string | number | boolean | bigint)[]
+  | { readonly [name: string]: OptionValue };
+
+/** Options of a hub: the library's own, by their names (docs/configuration.md, `Fanfare.options()`), and these. */
+export interface StartOptions {
+  /** The path of a TOML file, or its text. What is given by name wins over it. */
+  config?: string | URL | { toml: string };
+  /** Addresses for plain HTTP; port 0 takes a free one. Default `127.0.0.1:4780`. */
+  listen?: string | readonly string[];
+  [option: string]: unknown;
+}
+
+/** One option of the library. */
+export interface Option {
+  /** `history.events` */
+  readonly name: string;
+  /** What its values look like, with their range. */
+  readonly expects: string;
+  /** Its default, as text. */
+  readonly default: string;
+  /** Effect, unit and special values. */
+  readonly doc: string;
+  /** Which part of the hub it belongs to: `engine`, `server` or `hub`. */
+  readonly part: string;
+}
+
+/** A call that the library refused. Arguments of the wrong type are a `TypeError` instead. */
+export class FanfareError extends Error {
+  constructor(message: string, code: string, status?: number, errno?: number);
+  readonly name: 'FanfareError';
+  /** Stable name, such as `invalid_topic`: those of the HTTP answers and of include/fanfare.h, in lower case. */
+  readonly code: string;
+  /** Its number in include/fanfare.h. */
+  readonly status: number;
+  /** `errno` of the system call that failed, if one did. */
+  readonly errno?: number;
+  /** Of `publishBatch`: which event was refused. Nothing has been published. */
+  readonly index?: number;
+}
+
+/** What a gap notice says is missing. */
+export interface Gap {
+  /** The id after which the reader wanted to go on, if it named one. */
+  readonly requested?: string | null;
+  /** The oldest id that is still there, if any. */
+  readonly oldest?: string | null;
+  /** The newest id, if any. */
+  readonly newest?: string | null;
+}
+
+/** An event, or a notice that events are missing. */
+export class FanfareEvent {
+  constructor(topic: string, id: string, event: string, data: string, position: number);
+  readonly topic: string;
+  /** Give it to `since` to go on after it. */
+  readonly id: string;
+  /** The event's type, `message` if it was published without; `fanfare.gap` of a notice. */
+  readonly event: string;
+  readonly data: string;
+  /** Its position in the hub's one sequence. */
+  readonly position: number;
+  /** The data, read as JSON. Throws a `SyntaxError` if it is not. */
+  json(): any;
+  /** Of a gap notice what is missing; null of any other event. */
+  get gap(): Gap | null;
+}
+
+/** Data of an event: text and bytes (UTF-8) as they are, everything else as JSON. Absent is empty. */
+export type Data = string | Uint8Array | number | boolean | null | undefined | object;
+
+export interface PublishOptions {
+  /** Event type; readers without one listen for `message`. Not `fanfare.*`. */
+  event?: string;
+  /** An id of your own: 1 to 128 of `A-Z a-z 0-9 . _ ~ -`. */
+  id?: string;
+  /** The client that does not get it, usually its sender. */
+  except?: string;
+  /** What the lag policy `conflate` keeps the latest of; the event type if absent. */
+  key?: string;
+  /** How long readers wait before they connect again, in milliseconds, up to a day. */
+  retry?: number;
+}
+
+/** An event of a batch. */
+export interface BatchEvent extends PublishOptions {
+  topic: string;
+  data?: Data;
+}
+
+/** What a reader wants. */
+export interface ReadOptions {
+  /** Go on after the event with this id. */
+  since?: string;
+  /** Without `since`: how many retained events come first. Default `none`. */
+  replay?: number | 'all' | 'none';
+  /** Who reads: events published `except` this client are left out. */
+  client?: string;
+  /** Event types to read; all if absent. `message` stands for events without a type. */
+  events?: string | readonly string[];
+  /** What happens when the reader falls out of history; the option `lag` of the hub if absent. */
+  lag?: 'disconnect' | 'skip' | 'conflate';
+}
+
+export interface SubscribeOptions extends ReadOptions {
+  /** Ends the subscription: `next` then rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Reads topics in this process. Events are pulled when they are asked for: a slow reader falls behind in the hub's history, and
+ * what happens there is `lag`'s to say; with `disconnect` it ends with a `FanfareError` of the code `lapped`. It is over, without an
+ * error, when its topics are closed or the hub stops. It keeps the process alive while somebody waits for `next`.
+ */
+export class Subscription implements AsyncIterableIterator<FanfareEvent> {
+  private constructor();
+  [Symbol.asyncIterator](): this;
+  next(): Promise<IteratorResult<FanfareEvent, undefined>>;
+  /** Ends it; leaving a `for await` loop does that too. */
+  return(value?: any): Promise<IteratorResult<FanfareEvent, any>>;
+  throw(error?: any): Promise<IteratorResult<FanfareEvent, undefined>>;
+  /** Reads one more topic from now on. False if it is read already, or the subscription is over. */
+  add(topic: string): boolean;
+  /** Reads a topic no more. False if it was not read. Events of it that have been pulled already still come. */
+  remove(topic: string): boolean;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Counters since the start, and what there is now. */
+export interface Stats {
+  readonly published: number;
+  readonly publishedBytes: number;
+  readonly refused: number;
+  readonly dropped: number;
+  readonly gaps: number;
+  readonly lapped: number;
+  readonly historyEvents: number;
+  readonly historyBytes: number;
+  readonly topics: number;
+  readonly subscriptions: number;
+}
+
+/** What stopping met. */
+export interface StopReport {
+  /** Streams that were open when it began. */
+  readonly streams: number;
+  /** Connections that were still open at the deadline and were cut. */
+  readonly cut: number;
+}
+
+export interface FanfareEvents {
+  /** A reader of this process was told that events are missing. */
+  gap: [gap: FanfareEvent];
+}
+
+/** A hub in this process. It does not keep the process alive by itself. */
+export class Fanfare extends EventEmitter<FanfareEvents> {
+  private constructor();
+
+  /** Starts a hub: it accepts connections when this resolves. Rejects with a `FanfareError` that names the option. */
+  static start(options?: StartOptions): Promise<Fanfare>;
+  /** Every option there is. */
+  static options(): Option[];
+  /** The library's version. */
+  static get version(): string;
+
+  /** Where it listens, for a client on this machine: `http://127.0.0.1:4780`. */
+  readonly url: string;
+  /** Every URL it listens on, plain ones first. */
+  readonly urls: readonly string[];
+
+  /**
+   * Publishes one event and returns its id. Never waits for a reader: when it returns every reader can see it, and nobody has
+   * necessarily got it. Undefined if a handler dropped it.
+   */
+  publish(topic: string, data?: Data, options?: PublishOptions): string;
+  /** Publishes events in one step, all of them or none, and returns their ids. */
+  publishBatch(events: Iterable<BatchEvent>): string[];
+  /** Closes a topic: readers get what is retained and end. False if it was closed before. */
+  closeTopic(topic: string): boolean;
+  subscribe(topics: string | readonly string[], options?: SubscribeOptions): Subscription;
+  stats(): Stats;
+
+  /** Keeps the process alive until `unref` or the stop. */
+  ref(): this;
+  unref(): this;
+
+  /**
+   * Ends every stream so that its reader resumes elsewhere, spread over `timeout` milliseconds (the option `timeouts.stop` if
+   * absent), and cuts what is left then. Later calls give the same promise.
+   */
+  stop(options?: { timeout?: number }): Promise<StopReport>;
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,140 @@
+// The hub as programs see it.
+
+'use strict';
+
+const { EventEmitter } = require('node:events');
+const { types } = require('node:util');
+
+const { Core } = require('./core.cjs');
+const { argument, FanfareError, refuseUnknown } = require('./errors.cjs');
+const native = require('./native.cjs');
+const { configuration, flatten } = require('./options.cjs');
+const { Subscription } = require('./subscription.cjs');
+
+// Only `Fanfare.start` makes hubs.
+const INSIDE = Symbol('inside');
+
+const SUBSCRIBE = new Set(['since', 'replay', 'client', 'events', 'lag', 'signal']);
+const STOP = new Set(['timeout']);
+
+class Fanfare extends EventEmitter {
+  #core;
+  #stopped = null;
+
+  constructor(core, inside) {
+    if (inside !== INSIDE) throw argument('a hub is made by `await Fanfare.start(options)`');
+    super();
+    this.#core = core;
+    /** Every URL it listens on. */
+    this.urls = native.urls(core.handle).split('\n').filter(Boolean);
+    /** Where it listens, for a client on this machine. */
+    this.url = this.urls[0] ?? '';
+  }
+
+  /** The library's version. */
+  static get version() {
+    return native.version;
+  }
+
+  /** Every option: `{ name, expects, default, doc, part }`. */
+  static options() {
+    return native.options();
+  }
+
+  static async start(options = {}) {
+    const { config, ...rest } = options;
+    const core = await Core.start(flatten(rest), configuration(config), 0);
+    return new Fanfare(core, INSIDE);
+  }
+
+  publish(topic, data, options) {
+    let event, id, except, key, retry;
+    for (const name in options) {
+      switch (name) {
+        case 'event': event = options.event; break;
+        case 'id': id = options.id; break;
+        case 'except': except = options.except; break;
+        case 'key': key = options.key; break;
+        case 'retry': retry = options.retry; break;
+        default: throw argument(`publish: there is no option "${name}"; there are event, id, except, key, retry`);
+      }
+    }
+    return native.publish(this.#handle, topic, bytes(data), event, id, except, key, retry);
+  }
+
+  publishBatch(events) {
+    const flat = [];
+    for (const { topic, data, event, id, except, key, retry, ...unknown } of events) {
+      refuseUnknown(unknown, EVENT, 'publishBatch');
+      flat.push(topic, bytes(data), event, id, except, key, retry);
+    }
+    return native.publishBatch(this.#handle, flat);
+  }
+
+  closeTopic(topic) {
+    return native.closeTopic(this.#handle, topic);
+  }
+
+  stats() {
+    return native.stats(this.#handle);
+  }
+
+  subscribe(topics, options = {}) {
+    refuseUnknown(options, SUBSCRIBE, 'subscribe');
+    this.#running();
+    return new Subscription(this.#core, topics, options, (gap) => this.#tell('gap', gap));
+  }
+
+  /** Keeps the process alive as long as the hub runs; a hub does not do that by itself. */
+  ref() {
+    this.#core.keep(true);
+    return this;
+  }
+
+  unref() {
+    this.#core.keep(false);
+    return this;
+  }
+
+  stop(options = {}) {
+    refuseUnknown(options, STOP, 'stop');
+    this.#stopped ??= this.#core.stop(options.timeout).catch((error) => {
+      // Refused before anything was done, such as for its timeout: it can be asked again.
+      if (this.#core.handle !== null) this.#stopped = null;
+      throw error;
+    });
+    return this.#stopped;
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.stop();
+  }
+
+  get #handle() {
+    return this.#core.handle ?? this.#running();
+  }
+
+  #running() {
+    if (this.#core.handle === null) throw new FanfareError('the hub has been stopped', 'stopping');
+  }
+
+  /** Emits behind the work that is under way: what a listener throws is its own, and stops nobody else. */
+  #tell(name, ...values) {
+    if (this.listenerCount(name) > 0) process.nextTick(() => this.emit(name, ...values));
+  }
+}
+
+const EVENT = new Set(['topic', 'data', 'event', 'id', 'except', 'key', 'retry']);
+
+/** Data as the addon takes it: a string, or bytes; anything else becomes JSON. */
+function bytes(data) {
+  if (typeof data === 'string' || data === undefined || types.isUint8Array(data)) return data;
+  if (ArrayBuffer.isView(data) || types.isAnyArrayBuffer(data)) {
+    throw argument('data: bytes have to be in a Buffer or a Uint8Array');
+  }
+  const text = JSON.stringify(data);
+  if (text === undefined) throw argument(`data: a ${typeof data} has no JSON`);
+  return text;
+}
+
+module.exports = { Fanfare };

@@ -1,0 +1,7 @@
+import fanfare = require('fanfare');
+
+async function main(): Promise<string> {
+  const hub: fanfare.Fanfare = await fanfare.Fanfare.start();
+  return hub.publish('t', 'x');
+}
+main().catch((error: unknown) => error instanceof fanfare.FanfareError);

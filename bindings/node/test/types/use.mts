@@ -1,0 +1,33 @@
+// What a program in TypeScript may write, and what the compiler has to refuse.
+
+import { Fanfare, FanfareError, type FanfareEvent, type Gap, type Stats } from 'fanfare';
+
+await using hub = await Fanfare.start({ listen: '127.0.0.1:0', 'history.events': 10, history: { age: '1h' } });
+const id: string = hub.publish('t', { n: 1 }, { event: 'e', retry: 5 });
+hub.publish('t', Buffer.from('x'));
+hub.publish('t');
+const ids: string[] = hub.publishBatch([{ topic: 't', data: 'x', key: 'k' }]);
+const stats: Stats = hub.stats();
+for await (const event of hub.subscribe(['a', 'b'], { since: id, lag: 'skip', signal: AbortSignal.timeout(5) })) {
+  const gap: Gap | null = event.gap;
+  const text: string = event.data + gap?.newest + ids.length + stats.published;
+  console.log(text, event.json().n);
+}
+hub.on('gap', (event: FanfareEvent) => console.log(event.gap));
+const report: { streams: number; cut: number } = await hub.stop({ timeout: 100 });
+try {
+  hub.closeTopic('t');
+} catch (error) {
+  if (error instanceof FanfareError) console.log(error.code.length, error.status + report.cut);
+}
+
+// @ts-expect-error: a topic is text
+hub.publish(5, 'x');
+// @ts-expect-error: misspelt
+hub.publish('t', 'x', { evnt: 'e' });
+// @ts-expect-error: a policy that does not exist
+hub.subscribe('t', { lag: 'slow' });
+// @ts-expect-error: only `start` makes hubs
+new Fanfare();
+// @ts-expect-error: nothing to assign
+hub.url = 'x';
