@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
-use crate::{budget, build, docs, h2spec, header, install, layers, licences, node_binding, purity, suites};
+use crate::{
+    budget, build, docs, h2spec, header, install, layers, licences, node_binding, purity, python_binding,
+    suites,
+};
 
 /// A command as the user types it.
 struct Command {
@@ -63,6 +66,12 @@ const COMMANDS: &[Command] = &[
             steps.step("release binary", build::release)?;
             end_to_end(steps)
         },
+    },
+    Command {
+        name: "python",
+        usage: "",
+        help: "The Python binding alone: built, installed in target/venv-binding, and its tests.",
+        run: |steps, _| steps.step("python binding", python_binding::test),
     },
     Command {
         name: "fuzz",
@@ -181,6 +190,7 @@ fn test(steps: &mut Steps) -> Result<()> {
     steps.step("workspace tests", build::tests)?;
     steps.step("loom models", build::loom)?;
     steps.step("release binary", build::release)?;
+    steps.step("python binding", python_binding::test)?;
     end_to_end(steps)
 }
 

@@ -74,7 +74,12 @@ pub(crate) fn browser() -> Result<PathBuf> {
 
 /// The interpreter of the suites' Python environment.
 pub(crate) fn python_in_venv() -> PathBuf {
-    files::target().join("venv/bin/python")
+    interpreter("venv")
+}
+
+/// The interpreter of the Python environment of that name in the target directory.
+pub(crate) fn interpreter(venv: &str) -> PathBuf {
+    files::target().join(venv).join("bin/python")
 }
 
 fn system() -> Result<()> {
@@ -140,12 +145,16 @@ fn has_package_lists() -> bool {
 }
 
 fn python() -> Result<()> {
-    let requirements = files::root().join(PYTHON_SUITES).join("requirements.txt");
-    let wanted = files::read(&requirements).with_context(|| {
-        format!("{PYTHON_SUITES} needs a requirements.txt that lists pytest and what it uses")
-    })?;
-    let python = python_in_venv();
-    let venv = files::target().join("venv");
+    python_packages("venv", &format!("{PYTHON_SUITES}/requirements.txt"))
+}
+
+/// Makes the Python environment of that name in the target directory, with the packages that a file of the project lists.
+pub(crate) fn python_packages(name: &str, requirements: &str) -> Result<()> {
+    let file = files::root().join(requirements);
+    let wanted = files::read(&file)
+        .with_context(|| format!("{requirements} has to list pytest and what the tests use"))?;
+    let python = interpreter(name);
+    let venv = files::target().join(name);
     if !Program::new(&python).args(["-c", "import pip"]).works() {
         if find_command("python3").is_none() {
             apt_install(&["python3", "python3-venv"])?;
@@ -170,7 +179,7 @@ fn python() -> Result<()> {
         "5",
         "-r",
     ];
-    Program::new(&python).args(pip).args([&requirements]).run()?;
+    Program::new(&python).args(pip).args([&file]).run()?;
     write_stamp(&stamp, &wanted)
 }
 

@@ -25,6 +25,7 @@ mod header;
 mod suites;
 
 mod node_binding;
+mod python_binding;
 
 mod commands;
 

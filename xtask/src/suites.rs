@@ -82,13 +82,13 @@ fn under_test(program: Program) -> Result<Program> {
 }
 
 /// What a suite's runner writes about its tests, in the JUnit format that both know.
-struct Report {
+pub(crate) struct Report {
     file: PathBuf,
 }
 
 impl Report {
     /// A report in the target directory; that of an earlier run is removed.
-    fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         let file = files::target().join(format!("{name}-suites.xml"));
         match fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -98,11 +98,11 @@ impl Report {
         }
     }
 
-    fn option(&self, name: &str) -> String {
+    pub(crate) fn option(&self, name: &str) -> String {
         format!("{name}={}", self.file.display())
     }
 
-    fn nothing_skipped(&self) -> Result<()> {
+    pub(crate) fn nothing_skipped(&self) -> Result<()> {
         match skipped(&files::read(&self.file)?) {
             0 => Ok(()),
             count => bail!("{count} tests skipped themselves; a suite runs or fails"),

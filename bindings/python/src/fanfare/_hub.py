@@ -1,0 +1,229 @@
+"""The hub: start, publish, subscribe, stop; and the doors to the web frameworks."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fanfare import _constants as c
+from fanfare import _publish
+from fanfare._error import FanfareError
+from fanfare._event import Data, Draft, Event
+from fanfare._handle import Handle
+from fanfare._lib import Views, check, ffi, lib
+from fanfare._options import free_config, new_config, subscribe_options
+from fanfare._subscription import Subscription
+from fanfare.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+#: Seconds that a hub which nobody has stopped may take at the end of the process, at most.
+EXIT_SECONDS = 1.0
+
+_running: weakref.WeakSet[Hub] = weakref.WeakSet()
+
+
+class Stats(NamedTuple):
+    """Counters since the start, and what there is now."""
+
+    published: int
+    published_bytes: int
+    refused: int
+    dropped: int
+    gaps: int
+    lapped: int
+    history_events: int
+    history_bytes: int
+    topics: int
+    subscriptions: int
+
+
+class StopReport(NamedTuple):
+    """What stopping met."""
+
+    #: Streams that were open when it began.
+    streams: int
+    #: Connections that were still open at the deadline and were cut.
+    cut: int
+
+
+class Hub:
+    """An event engine with its own HTTP listener, running in this process.
+
+    It runs when this returns, in threads of its own that never take Python's lock. Options are the configuration keys with `_` for `.`
+    (`history_events=100`), or `config={"history.events": 100}`; a `config_file` comes first. Numbers for times are seconds.
+
+    Any thread may use it. It does not survive a fork: start it in the process that uses it. A hub that nobody stops is stopped at the
+    end of the process, within a second.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Mapping[str, Any] | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        slot = new_config(config_file, config, options)
+        try:
+            raw = ffi.new("fanfare_hub **")
+            check(lib.fanfare_start, slot[0], raw)
+        finally:
+            free_config(slot)
+        self._handle = Handle(raw[0])
+        self._raw = raw[0]
+        self._pid = os.getpid()
+        _register(self)
+
+    # Where it is, and how it is.
+
+    @property
+    def url(self) -> str:
+        """Where it listens: `http://127.0.0.1:4780`."""
+        url: bytes = ffi.string(lib.fanfare_url(self._raw))
+        return url.decode()
+
+    @property
+    def urls(self) -> list[str]:
+        """Everywhere it listens, plain HTTP first."""
+        urls: bytes = ffi.string(lib.fanfare_urls(self._raw))
+        return urls.decode().split("\n")
+
+    def stats(self) -> Stats:
+        """A snapshot of the counters. Also after a stop."""
+        stats = ffi.new("fanfare_stats *")
+        stats.size = ffi.sizeof("fanfare_stats")
+        self._handle.call(lib.fanfare_get_stats, stats)
+        return Stats(*(getattr(stats, name) for name in Stats._fields))
+
+    def __repr__(self) -> str:
+        return f"<fanfare.Hub {self.url or 'of another process'}>"
+
+    # Publishing.
+
+    def publish(
+        self,
+        topic: str,
+        data: Data = "",
+        *,
+        event: str | None = None,
+        id: str | None = None,
+        except_: str | None = None,
+        key: str | None = None,
+        retry: int | None = None,
+    ) -> str:
+        """Publishes an event and returns its id. Never waits for a reader; any thread.
+
+        `data` is text, bytes that are UTF-8, or a dict or list, which becomes JSON. `event` is its type, `id` an id of your own,
+        `except_` the client that does not get it, `key` what `lag="conflate"` keeps the latest of, `retry` the milliseconds after which
+        readers reconnect.
+        """
+        if event is None and id is None and except_ is None and key is None and retry is None:
+            return _publish.publish(self._raw, topic, data)
+        return _publish.publish_draft(self._raw, Draft(topic, data, event, id, except_, key, retry))
+
+    def publish_batch(self, events: Iterable[Draft | tuple[Any, ...]]) -> list[str]:
+        """Publishes `Draft`s, or tuples of their fields, in one step: all of them or none. Returns their ids.
+
+        The error of a refused event has its `index`.
+        """
+        return _publish.publish_batch(self._raw, events)
+
+    def close_topic(self, topic: str) -> bool:
+        """Closes a topic: its readers get what is retained and end. False if it was closed before."""
+        views = Views()
+        return self._handle.call(lib.fanfare_close_topic, views.one(topic)) == c.OK
+
+    def revoke(self, client: str) -> None:
+        """Ends every stream of this client. It may come back: refuse it then."""
+        views = Views()
+        self._handle.call(lib.fanfare_revoke, views.one(client))
+
+    # Reading.
+
+    def subscribe(
+        self,
+        *topics: str,
+        since: str | Event | None = None,
+        replay: int | str | None = None,
+        client: str | None = None,
+        events: Sequence[str] | None = None,
+        lag: str | None = None,
+    ) -> Subscription:
+        """Reads topics in this process, from this call on, by `for` or `async for`.
+
+        `since` goes on after an event or its id; `replay` begins with the last N retained events or with `"all"`; `client` leaves out
+        what was published `except_` it; `events` are the types to read; `lag` is `disconnect`, `skip` or `conflate`.
+        """
+        views = Views()
+        options = subscribe_options(
+            views,
+            topics,
+            since=since,
+            replay=replay,
+            client=client,
+            events=events,
+            lag=lag,
+            flags=c.ON_DEMAND,
+        )
+        id = ffi.new("uint64_t *")
+        self._handle.call(lib.fanfare_subscribe, options, id)
+        return Subscription(self._handle, id[0])
+
+    # Lifetime.
+
+    def stop(self, timeout: float | None = None) -> StopReport:
+        """Stops: ends every stream so that its reader resumes elsewhere, within `timeout` seconds (default: the option
+        `timeouts.stop`), and cuts what is left then. Blocks meanwhile. A second call does nothing.
+        """
+        if timeout is None:
+            deadline = c.STOP_DEFAULT
+        elif timeout >= 0:
+            deadline = min(round(timeout * 1000), c.STOP_DEFAULT - 1) if timeout < 1e15 else c.STOP_DEFAULT - 1
+        else:
+            raise InvalidParameterError(f"timeout {timeout}: expected seconds, at least 0")
+        report = ffi.new("fanfare_stop_report *")
+        report.size = ffi.sizeof("fanfare_stop_report")
+        self._handle.call(lib.fanfare_stop, deadline, report)
+        _running.discard(self)
+        return StopReport(report.streams, report.cut)
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Hub:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.stop)
+
+
+def _register(hub: Hub) -> None:
+    if not _running:
+        # Again and again is once: the same function.
+        atexit.unregister(_stop_all)
+        atexit.register(_stop_all)
+    _running.add(hub)
+
+
+def _stop_all() -> None:
+    """At the end of the process: no thread of ours may outlive the interpreter."""
+    for hub in list(_running):
+        if hub._pid != os.getpid():
+            continue  # A forked child's memory of its parent's hub.
+        try:
+            hub.stop(EXIT_SECONDS)
+        except FanfareError:
+            pass

@@ -1,0 +1,1 @@
+"""Doors to the web frameworks. Each module imports its framework only when it is used."""
