@@ -1,6 +1,8 @@
 //! `GET /metrics`: the snapshot in Prometheus' text format (version 0.0.4).
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+
+use fanfare_engine::{HandlerInfo, HandlerStats};
 
 use crate::app::App;
 use crate::lane::LaneStats;
@@ -90,11 +92,91 @@ pub(crate) fn render(app: &App) -> String {
     column("fanfare_lane_writes_total", "counter", "Writes to sockets by each lane.", |lane| lane.writes);
     let help = "Writes that a full socket cut short.";
     column("fanfare_lane_partial_writes_total", "counter", help, |lane| lane.partial);
+    handlers(&mut out, &now.handlers);
     out.head("fanfare_uptime_seconds", "gauge", "Seconds since the start.");
     let _ = writeln!(out.0, "fanfare_uptime_seconds {}.{:03}", now.uptime_ms / 1_000, now.uptime_ms % 1_000);
     out.head("fanfare_build_info", "gauge", "Version, as a label.");
     let _ = writeln!(out.0, "fanfare_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     out.0
+}
+
+/// The handlers, each under its name: they come from the configuration and are few.
+fn handlers(out: &mut Exposition, handlers: &[HandlerInfo]) {
+    let counted: Vec<(String, &HandlerStats)> = handlers
+        .iter()
+        .filter_map(|handler| {
+            Some((format!("handler=\"{}\"", label(&handler.name)), handler.stats.as_ref()?))
+        })
+        .collect();
+    if counted.is_empty() {
+        return;
+    }
+    let mut sums = |name: &str, kind: &str, help: &str, value: fn(&HandlerStats) -> u64| {
+        out.head(name, kind, help);
+        for (labels, stats) in &counted {
+            out.line(name, labels, value(stats));
+        }
+    };
+    sums(
+        "fanfare_handler_recycled_total",
+        "counter",
+        "Instances of each handler that were replaced.",
+        |stats| stats.recycled,
+    );
+    sums(
+        "fanfare_handler_rested_total",
+        "counter",
+        "Events decided without a call, after many faults.",
+        |stats| stats.rested,
+    );
+    sums("fanfare_handler_instances", "gauge", "Instances of each handler.", |stats| stats.instances);
+    sums("fanfare_handler_memory_bytes", "gauge", "The most memory that an instance has held.", |stats| {
+        stats.memory_bytes
+    });
+    sums("fanfare_handler_state_bytes", "gauge", "State that each handler keeps.", |stats| stats.state_bytes);
+    sums("fanfare_handler_reloads_total", "counter", "Exchanges of each handler's code.", |stats| {
+        stats.reloads
+    });
+    sums("fanfare_handler_failed_reloads_total", "counter", "New code that was refused.", |stats| {
+        stats.failed_reloads
+    });
+    let mut parts =
+        |name: &str, help: &str, part: &str, value: fn(&HandlerStats) -> &[(&'static str, u64)]| {
+            out.head(name, "counter", help);
+            for (labels, stats) in &counted {
+                for (text, count) in value(stats) {
+                    out.line(name, &format!("{labels},{part}=\"{text}\""), *count);
+                }
+            }
+        };
+    parts("fanfare_handler_outcomes_total", "What each handler answered.", "outcome", |stats| {
+        &stats.outcomes
+    });
+    parts("fanfare_handler_faults_total", "How each handler failed.", "kind", |stats| &stats.faults);
+    out.head("fanfare_handler_seconds", "histogram", "How long each handler took for an event.");
+    for (labels, stats) in &counted {
+        for (us, count) in &stats.times_us {
+            let bound = Seconds(us * 1_000);
+            out.line("fanfare_handler_seconds_bucket", &format!("{labels},le=\"{bound}\""), *count);
+        }
+        out.line("fanfare_handler_seconds_bucket", &format!("{labels},le=\"+Inf\""), stats.calls);
+        let _ = writeln!(out.0, "fanfare_handler_seconds_sum{{{labels}}} {}", Seconds(stats.time_ns));
+        out.line("fanfare_handler_seconds_count", labels, stats.calls);
+    }
+}
+
+/// Nanoseconds, shown as seconds.
+struct Seconds(u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+/// A text as a label's value.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// Text under way. Writing to a String cannot fail.
@@ -110,6 +192,10 @@ impl Exposition {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
+    fn line(&mut self, name: &str, labels: &str, value: u64) {
+        let _ = writeln!(self.0, "{name}{{{labels}}} {value}");
+    }
+
     fn many<'a>(
         &mut self,
         name: &str,
@@ -121,6 +207,60 @@ impl Exposition {
         self.head(name, kind, help);
         for (text, value) in values {
             let _ = writeln!(self.0, "{name}{{{label}=\"{text}\"}} {value}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_engine::{
+        Config, Draft, Engine, Epoch, Fault, Handler, HandlerSpec, OnFault, Timestamp, TopicPattern, Verdict,
+    };
+
+    use super::*;
+
+    struct Counting;
+
+    impl Handler for Counting {
+        fn handle(&self, _: &Draft<'_>, _: Timestamp) -> Result<Verdict, Fault> {
+            Ok(Verdict::Pass)
+        }
+
+        fn stats(&self) -> Option<HandlerStats> {
+            Some(HandlerStats {
+                calls: 3,
+                outcomes: vec![("pass", 2)],
+                faults: vec![("trap", 1)],
+                time_ns: 1_500_000_000,
+                times_us: vec![(1, 1), (500_000, 2)],
+                ..HandlerStats::default()
+            })
+        }
+    }
+
+    #[test]
+    fn handlers_are_told_by_escaped_names() {
+        let engine = Engine::new(Config::new(Epoch::parse("abc").expect("sound"))).expect("sound");
+        let mut out = Exposition(String::new());
+        handlers(&mut out, &engine.handlers());
+        assert_eq!(out.0, "", "no handlers, no metrics of theirs");
+        engine.add_handler(HandlerSpec {
+            name: "a\"b\\c\nd".into(),
+            topics: TopicPattern::parse("*"),
+            on_fault: OnFault::Closed,
+            handler: std::sync::Arc::new(Counting),
+        });
+        handlers(&mut out, &engine.handlers());
+        for line in [
+            r#"fanfare_handler_outcomes_total{handler="a\"b\\c\nd",outcome="pass"} 2"#,
+            r#"fanfare_handler_faults_total{handler="a\"b\\c\nd",kind="trap"} 1"#,
+            r#"fanfare_handler_seconds_bucket{handler="a\"b\\c\nd",le="0.000001000"} 1"#,
+            r#"fanfare_handler_seconds_bucket{handler="a\"b\\c\nd",le="0.500000000"} 2"#,
+            r#"fanfare_handler_seconds_bucket{handler="a\"b\\c\nd",le="+Inf"} 3"#,
+            r#"fanfare_handler_seconds_sum{handler="a\"b\\c\nd"} 1.500000000"#,
+            r#"fanfare_handler_seconds_count{handler="a\"b\\c\nd"} 3"#,
+        ] {
+            assert!(out.0.lines().any(|found| found == line), "{line} in\n{}", out.0);
         }
     }
 }

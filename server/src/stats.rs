@@ -1,6 +1,6 @@
 //! One snapshot of everything that is counted, as JSON for the console and as Prometheus text.
 
-use fanfare_engine::{Stats, TopicStats};
+use fanfare_engine::{HandlerInfo, Stats, TopicStats};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -30,6 +30,7 @@ pub(crate) struct Snapshot {
     pub(crate) history_limit: u64,
     pub(crate) topics_limit: u32,
     pub(crate) lanes: Vec<LaneStats>,
+    pub(crate) handlers: Vec<HandlerInfo>,
 }
 
 impl Snapshot {
@@ -55,6 +56,7 @@ impl Snapshot {
             history_limit: limits.history_bytes,
             topics_limit: limits.topics,
             lanes: app.lanes.stats(),
+            handlers: app.engine.handlers(),
         }
     }
 
@@ -85,6 +87,7 @@ pub(crate) fn to_json(app: &App) -> String {
         "history": {"events": now.engine.history_events, "bytes": now.engine.history_bytes, "limit_bytes": now.history_limit},
         "topics": {"count": now.engine.topics, "limit": now.topics_limit, "list": topics},
         "lanes": now.lanes.iter().map(lane).collect::<Vec<Value>>(),
+        "handlers": now.handlers.iter().map(handler).collect::<Vec<Value>>(),
     });
     format!("{stats}\n")
 }
@@ -100,4 +103,21 @@ fn topic(topic: &TopicStats) -> Value {
         "newest": topic.newest,
         "closed": topic.closed,
     })
+}
+
+fn handler(handler: &HandlerInfo) -> Value {
+    let mut value = json!({"name": handler.name, "topics": handler.topics.to_string()});
+    let Some(stats) = &handler.stats else { return value };
+    let named = |counts: &[(&'static str, u64)]| -> Value { counts.iter().copied().collect() };
+    value["calls"] = json!(stats.calls);
+    value["time_us"] = json!(stats.time_ns / 1_000);
+    value["outcomes"] = named(&stats.outcomes);
+    value["faults"] = named(&stats.faults);
+    value["rested"] = json!(stats.rested);
+    value["instances"] = json!(stats.instances);
+    value["recycled"] = json!(stats.recycled);
+    value["memory_bytes"] = json!(stats.memory_bytes);
+    value["state_bytes"] = json!(stats.state_bytes);
+    value["reloads"] = json!({"done": stats.reloads, "failed": stats.failed_reloads});
+    value
 }
