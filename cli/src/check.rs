@@ -1,25 +1,169 @@
-//! `fanfare check`: says whether a file is a usable event handler.
+//! `fanfare check`: says whether a file is a usable event handler, and what it makes of events.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::exit::Failure;
+use crate::settings;
+
+const EXAMPLES: &str = "\
+Examples:
+  fanfare check tally.wasm                     does it load, what does it export and import?
+  fanfare check tally.wasm --events votes.txt  what does it make of each line of this file?
+  echo yes | fanfare check tally.wasm --events - --topic votes
+  fanfare check tally.wasm --set handler.time=2ms";
 
 /// Check an event handler before using it
-///
-/// This build runs no handlers: they come with the wasi feature. The answer is always exit code 2.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Check {
     /// The handler
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    /// Send each line of this file (`-`: of standard input) through it as the data of an event
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+
+    /// The topic of these events
+    #[arg(long, value_name = "TOPIC", default_value = "check", requires = "events")]
+    topic: String,
+
+    /// The type of these events
+    #[arg(long, value_name = "TYPE", requires = "events")]
+    event: Option<String>,
+
+    /// Set an option; those of handlers begin with `handler.`. May be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
 }
 
-/// Says that this build cannot tell.
+/// Says what it is, and what it answers.
 pub(crate) fn run(check: &Check) -> Result<(), Failure> {
-    Err(Failure::usage(format_args!(
-        "cannot check {}: handlers come with the wasi feature, which this build does not have",
-        check.file.display()
-    )))
+    let mut loader = fanfare_hub::Loader::new();
+    loader.environment(std::env::vars_os()).map_err(Failure::usage)?;
+    loader.begin_flags();
+    settings::set(&mut loader, &check.set)?;
+    let config = loader.finish().map_err(Failure::usage)?;
+    crate::logs::start(config.own.log);
+    bench::run(check, &config.handlers)
+}
+
+#[cfg(not(feature = "wasi"))]
+mod bench {
+    use super::{Check, Failure};
+
+    /// Says that this build cannot tell.
+    pub(super) fn run<C>(check: &Check, _: &C) -> Result<(), Failure> {
+        let _ = (&check.events, &check.topic, &check.event);
+        Err(Failure::usage(format_args!(
+            "cannot check {}: handlers come with the wasi feature, which this build does not have",
+            check.file.display()
+        )))
+    }
+}
+
+#[cfg(feature = "wasi")]
+mod bench {
+    use std::fs::File;
+    use std::io::{self, BufRead, BufReader, Read as _};
+    use std::path::Path;
+    use std::time::Instant;
+
+    use fanfare_hub::engine::{Draft, Verdict};
+    use fanfare_hub::wasi::{About, Config, Runtime, Trial, read_file};
+
+    use super::{Check, Failure};
+    use crate::output::Output;
+
+    /// The longest line that is taken as an event.
+    const MAX_LINE: u64 = 64 << 20;
+
+    pub(super) fn run(check: &Check, config: &Config) -> Result<(), Failure> {
+        let file = check.file.display();
+        let bytes = read_file(&check.file, config.file_bytes)
+            .map_err(|error| Failure::usage(format_args!("cannot read {file}: {error}")))?;
+        let runtime = Runtime::new().map_err(Failure::runtime)?;
+        let start = Instant::now();
+        let trial = Trial::new(&runtime, &bytes, config)
+            .map_err(|error| Failure::runtime(format_args!("{file} is no usable handler: {error}")))?;
+        let loaded = start.elapsed();
+        trial
+            .start()
+            .map_err(|error| Failure::runtime(format_args!("{file} is no usable handler: {error}")))?;
+        let mut output = Output::new();
+        output.text(&format!("{}loaded in {} ms\n", described(trial.about()), loaded.as_millis()))?;
+        let faults = match &check.events {
+            None => 0,
+            Some(events) => call(check, &trial, lines(events)?, &mut output)?,
+        };
+        output.flush()?;
+        match faults {
+            0 => Ok(()),
+            faults => Err(Failure::runtime(format_args!("{file} failed for {faults} of these events"))),
+        }
+    }
+
+    fn described(about: &About) -> String {
+        let list = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        let kind = if about.core_module { "core module" } else { "component" };
+        let mut text = format!(
+            "a handler: {kind} of {} bytes\nexports {}\nimports {}\n",
+            about.file_bytes,
+            list(&about.exports),
+            list(&about.imports)
+        );
+        if !about.unused_exports.is_empty() {
+            text.push_str(&format!("exports without use here: {}\n", list(&about.unused_exports)));
+        }
+        text
+    }
+
+    fn lines(events: &Path) -> Result<Box<dyn BufRead>, Failure> {
+        if events.as_os_str() == "-" {
+            return Ok(Box::new(BufReader::new(io::stdin())));
+        }
+        let file = File::open(events)
+            .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", events.display())))?;
+        Ok(Box::new(BufReader::new(file)))
+    }
+
+    /// Sends each line through it; how many it failed for.
+    fn call(
+        check: &Check,
+        trial: &Trial,
+        mut lines: Box<dyn BufRead>,
+        output: &mut Output,
+    ) -> Result<u64, Failure> {
+        let mut faults = 0;
+        loop {
+            let mut line = String::new();
+            let read = lines.by_ref().take(MAX_LINE).read_line(&mut line);
+            if read.map_err(|error| Failure::runtime(format_args!("cannot read the events: {error}")))? == 0 {
+                return Ok(faults);
+            }
+            let line = line.strip_suffix('\n').unwrap_or(&line);
+            let mut draft = Draft::new(check.topic.as_str(), line.strip_suffix('\r').unwrap_or(line));
+            draft.event = check.event.as_deref().map(Into::into);
+            let start = Instant::now();
+            let answer = trial.call(&draft);
+            let micros = start.elapsed().as_micros();
+            let shown = match answer {
+                Ok(Verdict::Pass) => "pass".to_owned(),
+                Ok(Verdict::Drop) => "drop".to_owned(),
+                Ok(Verdict::Replace(made)) => format!("replace {}", made.data),
+                Ok(Verdict::Refuse(reason)) => format!("reject {reason}"),
+                Ok(Verdict::Emit(made)) => made.iter().fold(format!("emit {}", made.len()), |text, event| {
+                    let kind = event.event.as_deref().map_or(String::new(), |kind| format!(" {kind}"));
+                    format!("{text}\n  {}{kind}: {}", event.topic, event.data)
+                }),
+                Err(fault) => {
+                    faults += 1;
+                    format!("FAULT {}: {fault}", fault.kind.as_str())
+                }
+            };
+            output.line(&format!("{micros} us {shown}"))?;
+        }
+    }
 }

@@ -19,6 +19,7 @@ Examples:
   fanfare serve
   fanfare serve --listen 0.0.0.0:4780 --set hosts=hub.example
   fanfare serve --config fanfare.toml --set log=debug
+  fanfare serve --handler votes=tally.wasm
   fanfare serve --cors-origin https://app.example --set history.events=10000
 
 SIGINT or SIGTERM stops it: streams are ended so that their readers resume, within
@@ -42,7 +43,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         signals().map_err(|error| Failure::runtime(format_args!("cannot take signals: {error}")))?;
 
     let hub = Hub::start(config).map_err(|error| match error {
-        StartError::Config(_) => Failure::usage(error),
+        StartError::Config(_) | StartError::Handler(_) => Failure::usage(error),
         error => Failure::runtime(error),
     })?;
     announce(&hub, console);

@@ -38,6 +38,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS")]
     heartbeat: Option<String>,
 
+    /// Send the events of this topic (`rooms/*`: of all that begin so) through this handler
+    #[arg(long, value_name = "TOPIC=FILE")]
+    handler: Vec<String>,
+
     /// Set any option; `fanfare config` lists them. May be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -59,6 +63,7 @@ impl Settings {
             ("--tls-key", "tls.key", self.tls_key.clone()),
             ("--cors-origin", "cors.origins", list(&self.cors_origin)),
             ("--heartbeat", "heartbeat", self.heartbeat.clone()),
+            ("--handler", "handlers", list(&self.handler)),
         ] {
             if let Some(text) = texts {
                 loader.flag(flag, name, &text).map_err(Failure::usage)?;

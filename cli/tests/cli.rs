@@ -25,7 +25,9 @@ fn wrong_usage_is_exit_code_2_and_names_the_mistake() {
         (&["bench", "--subscribers", "0"], "--subscribers"),
         (&["bench", "--size", "1"], "--size"),
         (&["bench", "--url", "https://h"], "http://"),
-        (&["check", "handler.wasm"], "wasi feature"),
+        (&["check", "/nonexistent/handler.wasm"], "cannot read /nonexistent/handler.wasm"),
+        (&["check", "handler.wasm", "--topic", "t"], "--events"),
+        (&["serve", "--handler", "votes"], "--handler: handlers = \"votes\""),
         (
             &["serve", "--set", "history.event=1"],
             "--set: there is no option history.event; did you mean history.events?",

@@ -12,6 +12,8 @@ pub struct HubConfig {
     pub engine: fanfare_engine::Config,
     /// Addresses, streams, limits of the HTTP side. Its pages are set at start.
     pub server: fanfare_server::Config,
+    /// Event handlers, their limits and what happens when one fails.
+    pub handlers: fanfare_wasi_host::Config,
     /// Options of the hub itself.
     pub own: OwnConfig,
 }
@@ -20,6 +22,7 @@ impl HubConfig {
     /// Checks what only several options together can get wrong; the error names the option to change.
     pub fn validate(&self) -> Result<(), OptionError> {
         self.server.validate()?;
+        self.handlers.validate()?;
         self.engine.validate().map_err(|error| {
             let row = fanfare_engine::Config::OPTIONS.iter().find(|row| row.key == error.key);
             let value = row.map(|row| row.get(&self.engine)).unwrap_or_default();

@@ -11,6 +11,9 @@ use toml::de::{DeTable, DeValue};
 /// How deep tables may nest before the file is refused; option names have three parts at most.
 const MAX_DEPTH: usize = 8;
 
+/// The option that may also be a table: a topic and its file, or files, a line.
+pub(crate) const HANDLERS: &str = "handlers";
+
 /// One value of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -89,6 +92,35 @@ pub(crate) fn entries(text: &str) -> Result<Vec<Entry>, SyntaxError> {
     Ok(found.into_iter().map(entry).collect())
 }
 
+/// What the table `[handlers]` says: its first line, and the option's text or the line, value and fault of a wrong one.
+pub(crate) type Handlers = (usize, Result<String, (usize, String, &'static str)>);
+
+/// Takes the lines of the table `[handlers]` out of `entries`.
+pub(crate) fn split_handlers(entries: Vec<Entry>) -> (Option<Handlers>, Vec<Entry>) {
+    let of_table = |entry: &Entry| {
+        let rest = entry.key.strip_prefix(HANDLERS);
+        rest.is_some_and(|rest| rest.starts_with('.') || rest.is_empty() && entry.found == Found::EmptyTable)
+    };
+    let (handlers, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(of_table);
+    let Some(first) = handlers.iter().find(|entry| entry.key != HANDLERS).map(|entry| entry.line) else {
+        return (None, others);
+    };
+    let listed = handlers.iter().filter_map(|entry| {
+        let topic = entry.key.get(HANDLERS.len() + 1..)?;
+        let files = match &entry.found {
+            Found::Text(file) => std::slice::from_ref(file),
+            Found::Texts(files) => files.as_slice(),
+            found => return Some(Err((entry.line, found.shown(), "names no file"))),
+        };
+        if topic.contains(',') || files.iter().any(|file| file.contains(',')) {
+            return Some(Err((entry.line, entry.found.shown(), "has a topic or file with a comma")));
+        }
+        Some(Ok(files.iter().map(|file| format!("{topic}={file}")).collect::<Vec<_>>().join(",")))
+    });
+    let listed = listed.collect::<Result<Vec<_>, _>>().map(|lines| lines.join(","));
+    (Some((first, listed)), others)
+}
+
 fn collect(table: &DeTable<'_>, prefix: &str, depth: usize, found: &mut Vec<(usize, String, Found)>) {
     for (name, value) in table.iter() {
         let key = if prefix.is_empty() {
@@ -165,6 +197,25 @@ mod tests {
         assert_eq!(entries[3].found, Found::Texts(vec!["a".to_owned(), "b".to_owned()]));
         let quoted = super::entries("retry = 3\n\"retry.jitter\" = 1").expect("quotes make it a plain key");
         assert_eq!(quoted[1].key, "retry.jitter");
+    }
+
+    #[test]
+    fn handlers_are_a_table_of_topics() {
+        let text = "lanes = 1\n[handlers]\nvotes = \"a.wasm\"\n\"r.x/*\" = [\"b.wasm\", \"c.wasm\"]\n";
+        let (handlers, rest) = split_handlers(entries(text).expect("TOML"));
+        let listed = "votes=a.wasm,r.x/*=b.wasm,r.x/*=c.wasm".to_owned();
+        assert_eq!((handlers, rest.len()), (Some((3, Ok(listed))), 1));
+        for (bad, reason) in [
+            ("[handlers]\nvotes = 1\n", "names no file"),
+            ("[handlers]\nvotes = \"a,b\"\n", "has a topic or file with a comma"),
+            ("[handlers]\n\"a,b\" = \"c\"\n", "has a topic or file with a comma"),
+        ] {
+            let (handlers, _) = split_handlers(entries(bad).expect("TOML"));
+            let (_, listed) = handlers.expect("a table");
+            assert!(matches!(listed, Err((2, _, why)) if why == reason), "{listed:?}");
+        }
+        assert_eq!(split_handlers(entries("[handlers]\n").expect("TOML")), (None, vec![]));
+        assert_eq!(split_handlers(entries("handlers = []\n").expect("TOML")).1.len(), 1, "the option itself");
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use fanfare_engine::options::OptionError;
 use fanfare_engine::{
-    Draft, Engine, Epoch, InvalidField, PublishError, Published, SubscribeError, SubscribeOptions,
-    Subscription, Watcher,
+    Draft, Engine, Epoch, HandlerInfo, InvalidField, PublishError, Published, SubscribeError,
+    SubscribeOptions, Subscription, Watcher,
 };
 use fanfare_server::embed::{Adopted, EmbedError, Head, HostStream};
 use fanfare_server::{Clock, Server, StopReport};
 
 use crate::config::HubConfig;
 use crate::console;
+use crate::handlers::{HandlerLoadError, HandlerSource, Handlers};
 
 /// Engine and server, running. Threads and sockets live until [`Hub::stop`]; dropping a hub stops it without grace.
 ///
@@ -21,6 +22,7 @@ use crate::console;
 pub struct Hub {
     engine: Engine,
     server: Server,
+    handlers: Handlers,
     clock: Clock,
     stop_timeout: Duration,
 }
@@ -32,18 +34,20 @@ impl Hub {
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: HubConfig) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let HubConfig { engine: mut engine_config, server: mut server_config, own } = config;
+        let HubConfig { engine: mut engine_config, server: mut server_config, handlers, own } = config;
         // History starts empty, so the ids of any earlier run mean nothing here: a new epoch says so.
         engine_config.epoch = Epoch::from_seed(random()?);
         engine_config.hash_seed = random()?;
         let engine = Engine::new(engine_config).map_err(|error| {
             StartError::Config(OptionError::new(error.key, "", error.reason, "values that fit together"))
         })?;
+        // Before anybody can publish: no event gets past a handler that is still being loaded.
+        let handlers = Handlers::start(engine.clone(), handlers).map_err(StartError::Handler)?;
         server_config.pages = if own.console { console::pages() } else { Vec::new() };
         let stop_timeout = server_config.stop_timeout;
         let clock = Clock::new();
         let server = Server::start_at(engine.clone(), server_config, clock).map_err(StartError::Server)?;
-        let hub = Self { engine, server, clock, stop_timeout };
+        let hub = Self { engine, server, handlers, clock, stop_timeout };
         tracing::info!(url = hub.url(), "hub started");
         Ok(hub)
     }
@@ -97,6 +101,26 @@ impl Hub {
     /// A name that no client can have.
     pub fn revoke(&self, client: &str) -> Result<(), InvalidField> {
         self.server.revoke(client)
+    }
+
+    /// Loads an event handler behind those that are there, for a topic or, with a `*` at the end, for all that begin
+    /// so. When this returns, events pass it. Its name is that of the file or the one given, with a number if that is
+    /// taken. Compiling may take seconds, in which events go on without it; calls wait for each other.
+    ///
+    /// # Errors
+    /// [`HandlerLoadError`]; nothing has changed then.
+    pub fn load_handler(&self, topics: &str, source: HandlerSource<'_>) -> Result<String, HandlerLoadError> {
+        self.handlers.load(topics, source)
+    }
+
+    /// Unloads a handler; its state goes with it. False if there is none of that name.
+    pub fn unload_handler(&self, name: &str) -> bool {
+        self.handlers.unload(name)
+    }
+
+    /// The handlers and what they have done, in the order in which events pass them.
+    pub fn handlers(&self) -> Vec<HandlerInfo> {
+        self.engine.handlers()
     }
 
     /// The engine, for everything else. Pass it the time of [`Hub::clock`].
@@ -169,6 +193,8 @@ fn random() -> Result<u64, StartError> {
 pub enum StartError {
     /// Options contradict each other.
     Config(OptionError),
+    /// A handler does not load.
+    Handler(HandlerLoadError),
     /// The system has no random numbers to give, so ids could repeat those of an earlier run.
     Random(String),
     /// A port is taken, a certificate does not load, a thread cannot be started.
@@ -179,6 +205,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Handler(error) => error.fmt(f),
             Self::Random(reason) => write!(f, "the system has no random numbers to give: {reason}"),
             Self::Server(error) => error.fmt(f),
         }

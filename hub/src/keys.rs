@@ -20,6 +20,7 @@ pub struct Key(Table);
 enum Table {
     Engine(&'static OptionSpec<fanfare_engine::Config>),
     Server(&'static OptionSpec<fanfare_server::Config>),
+    Handlers(&'static OptionSpec<fanfare_wasi_host::Config>),
     Own(&'static OptionSpec<OwnConfig>),
 }
 
@@ -29,6 +30,7 @@ macro_rules! row {
         match $key.0 {
             Table::Engine($row) => $value,
             Table::Server($row) => $value,
+            Table::Handlers($row) => $value,
             Table::Own($row) => $value,
         }
     };
@@ -60,11 +62,12 @@ impl Key {
         row!(self, row => row.doc())
     }
 
-    /// Which part it belongs to: `engine`, `server` or `hub`.
+    /// Which part it belongs to: `engine`, `server`, `handlers` or `hub`.
     pub fn part(self) -> &'static str {
         match self.0 {
             Table::Engine(_) => "engine",
             Table::Server(_) => "server",
+            Table::Handlers(_) => "handlers",
             Table::Own(_) => "hub",
         }
     }
@@ -74,6 +77,7 @@ impl Key {
         match self.0 {
             Table::Engine(row) => row.set(&mut config.engine, text),
             Table::Server(row) => row.set(&mut config.server, text),
+            Table::Handlers(row) => row.set(&mut config.handlers, text),
             Table::Own(row) => row.set(&mut config.own, text),
         }
     }
@@ -83,6 +87,7 @@ impl Key {
         match self.0 {
             Table::Engine(row) => row.get(&config.engine),
             Table::Server(row) => row.get(&config.server),
+            Table::Handlers(row) => row.get(&config.handlers),
             Table::Own(row) => row.get(&config.own),
         }
     }
@@ -94,12 +99,13 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Every option, in the order of the documentation: server, engine, hub.
+/// Every option, in the order of the documentation: server, engine, handlers, hub.
 pub fn all() -> impl Iterator<Item = Key> {
     let server = fanfare_server::Config::OPTIONS.iter().map(|row| Key(Table::Server(row)));
     let engine = fanfare_engine::Config::OPTIONS.iter().map(|row| Key(Table::Engine(row)));
+    let handlers = fanfare_wasi_host::Config::OPTIONS.iter().map(|row| Key(Table::Handlers(row)));
     let own = OwnConfig::OPTIONS.iter().map(|row| Key(Table::Own(row)));
-    server.chain(engine).chain(own)
+    server.chain(engine).chain(handlers).chain(own)
 }
 
 /// The option of that exact name.

@@ -6,6 +6,7 @@
 //! * [`keys`] — one option by its key, whichever part it belongs to; the nearest key to a misspelt one.
 //! * [`load`] — defaults, file, environment and flags, in that order; every refusal names key and place.
 //! * [`mod@reference`] — the configuration as text: effective values, and the documentation page.
+//! * [`handlers`] — event handlers of WebAssembly, with the feature `wasi`.
 //! * [`hub`] — start, publish, subscribe, stop.
 //!
 //! ```no_run
@@ -35,6 +36,9 @@ pub mod reference;
 
 mod console;
 
+pub mod handlers;
+pub use handlers::{HandlerLoadError, HandlerSource};
+
 pub mod hub;
 pub use hub::{Hub, StartError};
 
@@ -49,3 +53,5 @@ pub use fanfare_server::embed;
 
 pub use fanfare_engine as engine;
 pub use fanfare_server::{Clock, StopReport};
+#[cfg(feature = "wasi")]
+pub use fanfare_wasi_host as wasi;

@@ -57,6 +57,17 @@ impl Loader {
         self.layer.clear();
         let entries = file::entries(text)
             .map_err(|error| LoadError::new(place(error.line), Problem::Syntax(error.message)))?;
+        let (handlers, entries) = file::split_handlers(entries);
+        if let Some((line, listed)) = handlers {
+            let key = keys::find(file::HANDLERS)
+                .ok_or_else(|| LoadError::new(place(line), Problem::unknown(file::HANDLERS)))?;
+            let refused = |(line, value, reason): (usize, String, &'static str)| {
+                let error = OptionError::new(key.name(), &value, reason, "a file, or a list of files");
+                LoadError::new(place(line), Problem::Refused(error))
+            };
+            let text = listed.map_err(refused)?;
+            self.set(place(line), key, &text)?;
+        }
         for entry in entries {
             let place = place(entry.line);
             if entry.found == file::Found::EmptyTable && is_section(&entry.key) {

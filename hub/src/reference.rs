@@ -53,7 +53,8 @@ fn toml_string(text: &str) -> String {
 /// `docs/configuration.md`.
 pub fn markdown() -> String {
     let mut page = String::from(HEAD);
-    let titles = [("server", "HTTP side"), ("engine", "Events and history"), ("hub", "Hub")];
+    let titles =
+        [("server", "HTTP side"), ("engine", "Events and history"), ("handlers", "Handlers"), ("hub", "Hub")];
     for (part, title) in titles {
         let _ = write!(page, "\n## {title}\n\n| option | default | values | effect |\n|---|---|---|---|\n");
         for key in keys::all().filter(|key| key.part() == part) {
@@ -88,7 +89,7 @@ Every option has a default, and may be set in four places. A later one wins:
 1. a TOML file, `fanfare serve --config fanfare.toml`, where dots are tables;
 2. the environment: `FANFARE_` and the name in capitals with underscores, such as `FANFARE_HISTORY_EVENTS=5000`;
 3. flags: `--set history.events=5000`, or the option's own flag where it has one (`--listen`, `--tls-listen`,
-   `--tls-cert`, `--tls-key`, `--cors-origin`, `--heartbeat`).
+   `--tls-cert`, `--tls-key`, `--cors-origin`, `--heartbeat`, `--handler`).
 
 ```toml
 listen = [\"0.0.0.0:4780\"]
@@ -102,6 +103,10 @@ age = \"2h\"
 
 [limits]
 connections = 20_000
+
+[handlers]
+votes = \"tally.wasm\"
+\"rooms/*\" = [\"mask.wasm\", \"count.wasm\"]
 ```
 
 An unknown name, a value of the wrong kind or out of range, and an option set twice in one place are errors that name

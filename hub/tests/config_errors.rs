@@ -78,6 +78,9 @@ fn a_wrong_type_in_a_file_names_option_line_and_type() {
             assert!(error.starts_with(&format!(":2: {} = ", key.name())), "{key:?} = {value}: {error}");
             assert!(error.contains(&key.kind().expected()), "{key:?} = {value}: {error}");
         }
+        if key.name() == "handlers" {
+            continue; // The one that may be a table.
+        }
         let error = from_file(&format!("[\"{}\"]\nsurprise = 1\n", key.name()));
         assert!(error.starts_with(&format!(":2: there is no option {}.surprise", key.name())), "{error}");
     }

@@ -18,7 +18,8 @@ fanfare_engine::options! {
         /// WebAssembly. A topic that ends in `*` stands for every topic that begins so. In a file, a table `[handlers]`
         /// with a line for each topic says the same.
         ["handlers"] handlers: Vec<String> = Kind::TextList, "";
-        /// How long a handler may take for one event before it is stopped.
+        /// How long a handler may compute for one event before it is stopped. On a busy machine, where others compute in
+        /// between, up to twenty times as long may pass.
         ["handler.time"] time: Duration = Kind::Duration { min: 1, max: 60_000 }, "10ms";
         /// Memory of one instance of a handler. There are at most as many instances as processors, and at least four.
         ["handler.memory"] memory_bytes: u64 = Kind::Bytes { min: 64 * KIB, max: 1024 * MIB }, "16MiB";

@@ -184,6 +184,14 @@ impl Trial {
         verdict(event, self.0.call(event)?).map(|(_, verdict)| verdict)
     }
 
+    /// Whether an instance of it starts, and its `transform` has the type that the contract says.
+    ///
+    /// # Errors
+    /// [`WasmFault`] when not.
+    pub fn start(&self) -> Result<(), WasmFault> {
+        self.0.start()
+    }
+
     /// What it is made of.
     #[must_use]
     pub fn about(&self) -> &About {

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{ResourceLimiter, Result, StoreContextMut};
 
+use crate::budget::Budget;
 use crate::contract::{INTERFACES, KvError, LogLevel, interface};
 use crate::kv::Kv;
 
@@ -65,6 +66,7 @@ impl Shared {
 pub(crate) struct State {
     shared: Arc<Shared>,
     pub(crate) memory: Memory,
+    pub(crate) budget: Budget,
     /// What is left of the log budget of this call.
     log_left: usize,
     /// Whether this call has been told that its lines are cut.
@@ -82,14 +84,22 @@ pub(crate) struct Memory {
 }
 
 impl State {
-    pub(crate) fn new(shared: Arc<Shared>, memory_bytes: u64) -> Self {
-        let limit = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
+    /// The state of a new instance, which has `limit` to get ready.
+    pub(crate) fn new(shared: Arc<Shared>, memory_bytes: u64, limit: Duration) -> Self {
+        let most = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
         let log_left = shared.log_bytes;
-        Self { shared, memory: Memory { limit, used: 0, refused: false }, log_left, log_cut: false }
+        Self {
+            shared,
+            memory: Memory { limit: most, used: 0, refused: false },
+            budget: Budget::new(limit),
+            log_left,
+            log_cut: false,
+        }
     }
 
     /// Gives the budgets of a new call.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, limit: Duration) {
+        self.budget = Budget::new(limit);
         self.memory.refused = false;
         self.log_left = self.shared.log_bytes;
         self.log_cut = false;
@@ -237,13 +247,13 @@ mod tests {
         assert_eq!(shared.grant(100, 1_000), 100);
         assert_eq!(shared.grant(100, 1_999), 60, "sixteen calls' worth in a second");
         assert_eq!(shared.grant(100, 2_000), 100);
-        let mut state = State::new(shared, 0);
-        state.begin();
+        let mut state = State::new(shared, 0, Duration::ZERO);
+        state.begin(Duration::ZERO);
         state.log(LogLevel::Info, "1234");
         assert_eq!(state.log_left, 6);
         state.log(LogLevel::Info, &"x".repeat(7));
         assert_eq!((state.log_left, state.log_cut), (0, true));
-        state.begin();
+        state.begin(Duration::ZERO);
         assert_eq!((state.log_left, state.log_cut), (10, false));
     }
 

@@ -41,6 +41,8 @@ mod meter;
 mod ticker;
 
 #[cfg(feature = "wasm")]
+mod budget;
+#[cfg(feature = "wasm")]
 mod contract;
 
 #[cfg(feature = "wasm")]
@@ -62,6 +64,9 @@ mod pool;
 mod handler;
 
 #[cfg(feature = "wasm")]
+mod watch;
+
+#[cfg(feature = "wasm")]
 pub use {
     contract::WIT,
     error::LoadError,
@@ -69,4 +74,5 @@ pub use {
     handler::{Trial, WasmHandler, name_of},
     load::About,
     runtime::{Runtime, RuntimeError},
+    watch::{FileWatch, read_file},
 };

@@ -22,7 +22,7 @@ use crate::fault::{FaultKind, WasmFault};
 use crate::host::{Shared, State};
 use crate::load::{Module, plain};
 use crate::meter::Meter;
-use crate::runtime::{Runtime, ticks};
+use crate::runtime::Runtime;
 
 /// How long a new instance may take to get ready.
 const INIT_TIME: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ pub(crate) struct Pool {
 /// The part of the configuration that an instance is held to.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    ticks: u64,
+    time: Duration,
     patience: Duration,
     memory_bytes: u64,
     /// What a call may answer, in events and in bytes.
@@ -62,7 +62,7 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
-            ticks: ticks(config.time),
+            time: config.time,
             patience: config.time * PATIENCE,
             memory_bytes: config.memory_bytes,
             events_out: config.events_out,
@@ -162,6 +162,12 @@ impl Pool {
         }
     }
 
+    /// Makes an instance and lets it go.
+    pub(crate) fn start(&self) -> Result<(), WasmFault> {
+        let _running = self.runtime.running();
+        self.make().map(drop)
+    }
+
     fn take(&self) -> Result<(Option<Instance>, Permit<'_>), WasmFault> {
         let mut instances = self.instances.lock();
         loop {
@@ -186,10 +192,11 @@ impl Pool {
     }
 
     fn make(&self) -> Result<Instance, WasmFault> {
-        let state = State::new(Arc::clone(&self.shared), self.limits.memory_bytes);
+        let state = State::new(Arc::clone(&self.shared), self.limits.memory_bytes, INIT_TIME);
         let mut store = Store::new(self.runtime.engine(), state);
         store.limiter(|state| &mut state.memory);
-        store.set_epoch_deadline(ticks(INIT_TIME));
+        store.set_epoch_deadline(store.data().budget.ticks());
+        store.epoch_deadline_callback(|mut store| store.data_mut().budget.expired());
         store.set_hostcall_fuel(self.limits.answer_bytes());
         store.set_max_component_handles(MAX_HANDLES);
         let started = self.module.pre.instantiate(&mut store);
@@ -225,8 +232,8 @@ impl Pool {
 impl Instance {
     fn call(&mut self, event: &Draft<'_>, limits: &Limits) -> Result<Outcome, WasmFault> {
         self.calls += 1;
-        self.store.data_mut().begin();
-        self.store.set_epoch_deadline(limits.ticks);
+        self.store.data_mut().begin(limits.time);
+        self.store.set_epoch_deadline(self.store.data().budget.ticks());
         #[expect(unsafe_code, reason = "the type has been checked once, not for each event")]
         // SAFETY: `Pool::make` has checked this function against this type, up to the lifetime of the parameter, which
         // is no part of a component's type.

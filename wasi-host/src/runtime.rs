@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{
@@ -10,7 +9,7 @@ use wasmtime::{
 };
 
 use crate::host::{self, State};
-use crate::ticker::{Running, TICK, Ticker};
+use crate::ticker::{Running, Ticker};
 
 /// Instances that the pool holds at most, tried in this order: each reserves 4 GiB of addresses, which not every machine
 /// has. Without any, memory is mapped for each instance.
@@ -90,11 +89,6 @@ impl fmt::Debug for Runtime {
     }
 }
 
-/// A time limit in ticks: never shorter than asked for, so one more than would fit, for the first tick may come at once.
-pub(crate) fn ticks(limit: Duration) -> u64 {
-    u64::try_from(limit.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX / 2).saturating_add(1)
-}
-
 fn engine() -> wasmtime::Result<(Engine, bool)> {
     for size in POOL_SIZES {
         let mut config = config();
@@ -138,17 +132,4 @@ fn pool(size: u32) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);
     pool
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_round_up_and_leave_room_for_the_first_tick() {
-        for (us, deadline) in [(1, 2), (1_000, 2), (1_001, 3), (10_000, 11)] {
-            assert_eq!(ticks(Duration::from_micros(us)), deadline, "{us}");
-        }
-        assert!(ticks(Duration::MAX) > 1 << 40);
-    }
 }

@@ -70,6 +70,27 @@ fn flipped_bits_never_panic() {
     assert!(refused > 100, "only {refused} refused");
 }
 
+/// Random bytes behind both preambles, ten thousand times, from a fixed seed.
+#[test]
+fn random_bytes_never_panic() {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for round in 0..10_000 {
+        let mut bytes =
+            if round % 2 == 0 { b"\0asm\x01\0\0\0".to_vec() } else { b"\0asm\x0d\0\x01\0".to_vec() };
+        for _ in 0..random() % 200 {
+            // Small numbers are the identifiers and lengths of sections; they get further.
+            bytes.push(if random() % 3 == 0 { random() % 256 } else { random() % 14 } as u8);
+        }
+        assert!(load(&bytes).is_err());
+    }
+}
+
 #[test]
 fn what_exports_no_transform() {
     assert!(matches!(

@@ -23,6 +23,9 @@ const BROWSERS: &[&str] = &["chromium", "chromium-browser", "google-chrome-stabl
 
 const SYSTEM: &[Package] = &[
     Package { name: "chromium", commands: BROWSERS },
+    // The example handlers in C are built by the tests.
+    Package { name: "clang", commands: &["clang"] },
+    Package { name: "lld", commands: &["wasm-ld"] },
     Package { name: "curl", commands: &["curl"] },
     Package { name: "openssl", commands: &["openssl"] },
     // The library of the same name comes with it: clocks that jump.

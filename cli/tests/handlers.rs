@@ -1,0 +1,170 @@
+//! Event handlers in the binary: loading, effect, statistics, reload, and `fanfare check`.
+#![cfg(feature = "wasi")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{Hub, WATCHDOG, run, run_with_input};
+
+/// A folder with an example built from source.
+struct Built {
+    folder: tempfile::TempDir,
+}
+
+impl Built {
+    fn new(examples: &[&str]) -> Self {
+        let built = Self { folder: tempfile::tempdir().expect("a folder") };
+        for example in examples {
+            built.build(example, &built.file(example));
+        }
+        built
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name).with_extension("wasm")
+    }
+
+    /// As an argument: `votes=/tmp/../tally.wasm`.
+    fn on(&self, topics: &str, name: &str) -> String {
+        format!("{topics}={}", self.file(name).display())
+    }
+
+    fn build(&self, example: &str, to: &Path) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/handlers/c").join(example);
+        let built = Command::new("clang")
+            .args(["--target=wasm32", "-O2", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry", "-o"])
+            .arg(to)
+            .arg(source.with_extension("c"))
+            .status()
+            .expect("clang runs; `cargo xtask install-deps` installs clang and lld");
+        assert!(built.success(), "{example}");
+    }
+}
+
+#[test]
+fn a_voting_application_is_one_file() {
+    let built = Built::new(&["tally"]);
+    let hub = Hub::start_on("127.0.0.1:0", &["--handler", &built.on("votes", "tally")]);
+    let mut reader = hub.subscribed(&["votes"], 1);
+    for vote in ["yes", "no", "yes"] {
+        hub.publish(&["votes", vote]);
+    }
+    for said in
+        [r#"{"choice":"yes","votes":1}"#, r#"{"choice":"no","votes":1}"#, r#"{"choice":"yes","votes":2}"#]
+    {
+        assert_eq!(reader.out.next(), said);
+    }
+    reader.signal("TERM");
+    reader.end();
+
+    let (code, _, err) = run(&["pub", "--url", &hub.url, "votes", ""]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("handler tally refused the event: a vote has 1 to 64 bytes"), "{err}");
+
+    let stats = &hub.stats()["handlers"][0];
+    assert_eq!((&stats["name"], &stats["topics"]), (&"tally".into(), &"votes".into()));
+    assert_eq!(
+        (&stats["calls"], &stats["outcomes"]["emit"], &stats["outcomes"]["reject"]),
+        (&4.into(), &3.into(), &1.into())
+    );
+    let metrics = hub.get("/metrics");
+    for line in [
+        r#"fanfare_handler_outcomes_total{handler="tally",outcome="emit"} 3"#,
+        r#"fanfare_handler_seconds_count{handler="tally"} 4"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+}
+
+#[test]
+fn handlers_from_a_file_pass_events_on_in_their_order() {
+    let built = Built::new(&["uppercase", "mask"]);
+    let path = |name: &str| built.file(name).display().to_string();
+    let text = format!(
+        "[handlers]\n\"rooms/*\" = [\"{}\", \"{}\"]\n[handler]\nconfig = [\"words=DARN\"]\n",
+        path("uppercase"),
+        path("mask")
+    );
+    let file = built.folder.path().join("fanfare.toml");
+    std::fs::write(&file, text).expect("written");
+    let hub = Hub::start_on("127.0.0.1:0", &["--config", &file.display().to_string()]);
+    hub.publish(&["rooms/1", "darn it"]);
+    hub.publish(&["other", "darn it"]);
+    for (topic, said) in [("rooms/1", "**** IT"), ("other", "darn it")] {
+        let (_, out, err) = run(&["sub", "--url", &hub.url, "--replay", "all", "-n", "1", topic]);
+        assert_eq!(out.trim_end(), said, "{err}");
+    }
+}
+
+#[test]
+fn a_changed_file_is_taken_into_use() {
+    let built = Built::new(&["uppercase"]);
+    let hub = Hub::start_on("127.0.0.1:0", &["--handler", &built.on("t", "uppercase")]);
+    hub.publish(&["t", "loud"]);
+    let next = built.folder.path().join("next");
+    built.build("fan_out", &next);
+    std::fs::rename(next, built.file("uppercase")).expect("moved");
+    let start = Instant::now();
+    while hub.stats()["handlers"][0]["reloads"]["done"] != 1 {
+        assert!(start.elapsed() < WATCHDOG, "{}", hub.stats());
+        thread::sleep(Duration::from_millis(20));
+    }
+    hub.publish(&["t", "quiet"]);
+    let (_, out, _) = run(&["sub", "--url", &hub.url, "--replay", "all", "-n", "2", "t"]);
+    assert_eq!(out.lines().collect::<Vec<_>>(), ["LOUD", "quiet"]);
+}
+
+#[test]
+fn a_handler_that_does_not_load_keeps_the_hub_from_starting() {
+    let built = Built::new(&[]);
+    std::fs::write(built.file("text"), "not a module").expect("written");
+    for (name, says) in [("text", "it is not WebAssembly"), ("absent", "cannot read it")] {
+        let handler = built.on("t", name);
+        let (code, out, err) = run(&["serve", "--listen", "127.0.0.1:0", "--handler", &handler]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        assert!(
+            err.contains("cannot load the handler ") && err.contains(says) && err.contains(name),
+            "{err}"
+        );
+    }
+}
+
+#[test]
+fn check_tells_what_a_file_is_and_what_it_answers() {
+    let built = Built::new(&["tally", "uppercase"]);
+    let tally = built.file("tally").display().to_string();
+    let (code, out, err) = run(&["check", &tally]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    for part in
+        ["a handler: core module of ", "exports transform", "imports fanfare:handler/kv@0.1.0", "loaded in "]
+    {
+        assert!(out.contains(part), "{part:?} in {out}");
+    }
+    let (code, out, err) =
+        run_with_input(&["check", &tally, "--events", "-", "--topic", "votes"], b"yes\n\nyes\r\n");
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let answers: Vec<_> = out.lines().filter(|line| line.contains(" us ")).collect();
+    assert_eq!(answers.len(), 3, "{out}");
+    assert!(
+        answers[0].ends_with(" us emit 1") && answers[1].ends_with(" us reject a vote has 1 to 64 bytes"),
+        "{out}"
+    );
+    assert!(out.contains("  votes tally: {\"choice\":\"yes\",\"votes\":2}"), "{out}");
+
+    let upper = built.file("uppercase").display().to_string();
+    let (code, out, err) = run_with_input(
+        &["check", &upper, "--events", "-", "--set", "handler.output_bytes=1KiB"],
+        &[b'x'; 1_025],
+    );
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("FAULT output: ") && err.contains("failed for 1 of these events"), "{out}{err}");
+
+    std::fs::write(built.file("cut"), b"\0asm\x01\0\0\0\x01").expect("written");
+    let (code, out, err) = run(&["check", &built.file("cut").display().to_string()]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("is no usable handler: it is broken or cut off"), "{err}");
+}

@@ -1,0 +1,128 @@
+//! Code exchanged while events go on: none is lost, doubled, or handled half by one and half by the other.
+#![cfg(feature = "wasm-jit")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fanfare_engine::{Draft, Verdict};
+use fanfare_wasi_host::FileWatch;
+use support::*;
+
+/// Answers this letter twice, written by two stores with a loop in between: half of one code and half of another would
+/// show.
+fn says(letter: char) -> Vec<u8> {
+    let letter = u32::from(letter);
+    transform(&format!(
+        "(i32.store8 (i32.const 64) (i32.const {letter}))
+         (loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 500))))
+         (i32.store8 (i32.const 65) (i32.const {letter})) {}",
+        answer(2, "(i32.const 64)", "(i32.const 2)")
+    ))
+}
+
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Puts a file into its place in one step, as a careful build does.
+fn replace(file: &Path, bytes: &[u8]) {
+    let beside = file.with_extension("new");
+    std::fs::write(&beside, bytes).expect("written");
+    std::fs::rename(&beside, file).expect("moved");
+}
+
+#[test]
+fn reloads_under_load_lose_nothing() {
+    let handler = Arc::new(load(&says('a')).expect("sound"));
+    let engine = engine_with(Arc::clone(&handler));
+    let done = Arc::new(AtomicBool::new(false));
+    let publishers: Vec<_> = (0..2)
+        .map(|publisher| {
+            let (engine, done) = (engine.clone(), Arc::clone(&done));
+            std::thread::spawn(move || {
+                let mut published = 0_u64;
+                while !done.load(Ordering::Relaxed) {
+                    engine.publish(Draft::new(format!("t{publisher}"), "x"), NOW).expect("no fault");
+                    published += 1;
+                }
+                published
+            })
+        })
+        .collect();
+    for round in 0..20_u64 {
+        let before = stats(&handler).calls;
+        handler.reload(&says(if round % 2 == 0 { 'b' } else { 'a' })).expect("sound");
+        eventually("events go on", || stats(&handler).calls > before + 10);
+    }
+    done.store(true, Ordering::Relaxed);
+    let published: Vec<u64> = publishers.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+    let stats = stats(&handler);
+    assert_eq!((stats.reloads, stats.calls), (20, published.iter().sum::<u64>()));
+    assert_eq!(engine.stats().published, stats.calls);
+    for topic in ["t0", "t1"] {
+        let retained = retained(&engine, topic);
+        assert!(retained.iter().all(|data| data == "aa" || data == "bb"), "{retained:?}");
+    }
+}
+
+#[test]
+fn a_refused_reload_changes_nothing() {
+    let handler = load(&says('a')).expect("sound");
+    for bad in [&b"nonsense"[..], &transform("(i32.const -4)")] {
+        handler.reload(bad).expect_err("not a handler");
+        assert!(matches!(call(&handler, "x"), Ok(Verdict::Replace(made)) if made.data == "aa"));
+    }
+    assert_eq!((stats(&handler).reloads, stats(&handler).failed_reloads), (0, 2));
+}
+
+#[test]
+fn state_survives_a_reload() {
+    let count = transform(&format!(
+        "(i32.store8 (i32.const 32) (i32.const 110))
+         (call $kv_increment (i32.const 32) (i32.const 1) (i64.const 1) (i32.const 0) (i64.const 0) (i32.const 200))
+         (i32.store8 (i32.const 64) (i32.add (i32.const 64) (i32.load8_u (i32.const 208)))) {}",
+        answer(2, "(i32.const 64)", "(i32.const 1)")
+    ));
+    let handler = load(&count).expect("sound");
+    for expected in ["A", "B", "C"] {
+        assert!(matches!(call(&handler, "x"), Ok(Verdict::Replace(made)) if made.data == expected));
+        handler.reload(&count).expect("sound");
+    }
+}
+
+#[test]
+fn changed_files_are_taken_and_broken_ones_are_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("handler.wasm");
+    replace(&file, &says('a'));
+    let handler = Arc::new(load(&says('a')).expect("sound"));
+    let watch = FileWatch::start().expect("a thread");
+    watch.add(&file, says('a'), 1 << 20, &handler);
+    let said =
+        |letters: &str| matches!(call(&handler, "x"), Ok(Verdict::Replace(made)) if made.data == letters);
+
+    replace(&file, &says('b'));
+    eventually("the new code is taken", || said("bb"));
+    replace(&file, b"half a f");
+    eventually("the broken file is seen", || stats(&handler).failed_reloads == 1);
+    assert!(said("bb"), "the old code goes on");
+    std::fs::remove_file(&file).expect("removed");
+    replace(&file, &says('c'));
+    eventually("a file that comes back is taken", || said("cc"));
+    // Written in place, too.
+    std::fs::write(&file, says('d')).expect("written");
+    eventually("the file written in place is taken", || said("dd"));
+    let stats = stats(&handler);
+    assert_eq!((stats.reloads, stats.failed_reloads), (3, 1), "and the same content is no change");
+    drop(watch);
+    replace(&file, &says('e'));
+    assert!(said("dd"), "nobody watches any more");
+}
