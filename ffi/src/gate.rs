@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use ::fanfare_hub::authorize::{Action, Answer, Authorize, AuthorizeRequest, Grant};
+use ::fanfare_hub::HubConfig;
+use ::fanfare_hub::authorize::{Action, Answer, Authorize, AuthorizeRequest, Authorizer, Grant};
 use parking_lot::Mutex;
 
 use crate::instance::{Instance, Target, Waiting};
@@ -15,12 +16,31 @@ use crate::queue::Entry;
 const MAX_WAITING: usize = 65_536;
 
 /// Turns requests into items of the queue.
-#[derive(Default)]
 pub(crate) struct Gate {
     /// Set when the hub has started; its listener may be faster, and those requests are refused.
-    pub(crate) hub: OnceLock<Weak<Instance>>,
+    hub: OnceLock<Weak<Instance>>,
     /// `FANFARE_ACTION_*` that are the host's to decide; all others pass.
-    pub(crate) actions: u32,
+    actions: u32,
+}
+
+impl Gate {
+    /// For the actions that the host wants to decide about.
+    pub(crate) fn new(actions: u32) -> Arc<Gate> {
+        Arc::new(Gate { hub: OnceLock::new(), actions })
+    }
+
+    /// Makes a hub ask, if there is anything to ask.
+    pub(crate) fn install(self: &Arc<Gate>, config: &mut HubConfig) {
+        if self.actions != 0 {
+            config.server.authorizer = Authorizer::new(self.clone());
+        }
+    }
+
+    /// Says whose queue gets the requests.
+    pub(crate) fn serve(&self, hub: &Arc<Instance>) {
+        // Nobody else sets it.
+        let _ = self.hub.set(Arc::downgrade(hub));
+    }
 }
 
 impl Authorize for Gate {

@@ -5,13 +5,13 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::fanfare_hub::authorize::Authorizer;
 use ::fanfare_hub::engine::Code;
 use ::fanfare_hub::{Hub, StartError};
 
 use crate::abi::{Extensible, write};
 use crate::config::{fanfare_config, settings};
 use crate::failure::Failure;
+#[cfg(feature = "http")]
 use crate::gate::Gate;
 use crate::guard::call;
 use crate::instance::Instance;
@@ -51,12 +51,14 @@ pub unsafe extern "C" fn fanfare_start(
         if hub.is_null() {
             return Err(Failure::null("hub"));
         }
-        let (mut config, actions) = settings(config)?.finish()?;
-        let gate = Arc::new(Gate { actions, ..Gate::default() });
-        if actions != 0 {
-            config.server.authorizer = Authorizer::new(gate.clone());
-        }
-        let (lag, queue) = (config.server.lag, Arc::new(Queue::default()));
+        let settings = settings(config)?;
+        #[cfg(feature = "http")]
+        let gate = Gate::new(settings.authorize);
+        #[allow(unused_mut, reason = "without HTTP there are no requests to decide about")]
+        let mut config = settings.finish()?;
+        #[cfg(feature = "http")]
+        gate.install(&mut config);
+        let (lag, queue) = (config.lag(), Arc::new(Queue::default()));
         let started = {
             // Threads inherit the mask of the thread that starts them.
             let _blocked = BlockedSignals::new();
@@ -64,8 +66,8 @@ pub unsafe extern "C" fn fanfare_start(
         };
         let started = started.map_err(start_failed)?;
         let instance = Arc::new(Instance::new(started, lag, queue));
-        // Nobody else sets it.
-        let _ = gate.hub.set(Arc::downgrade(&instance));
+        #[cfg(feature = "http")]
+        gate.serve(&instance);
         let handle = process::tables().hubs.insert(instance)?;
         // SAFETY: not NULL, and writable by contract.
         unsafe { hub.write_unaligned(handle) };

@@ -216,7 +216,8 @@ impl Items {
     }
 
     /// Adds bytes of a stream.
-    pub(crate) fn push_bytes(&mut self, handle: u64, user: u64, bytes: Bytes) {
+    pub(crate) fn push_bytes(&mut self, handle: u64, user: u64, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
         let data = fanfare_str::of_bytes(&bytes);
         self.items.push(fanfare_item { kind: FANFARE_ITEM_BYTES, data, ..item(handle, user) });
         self.bytes.push(bytes);

@@ -13,6 +13,8 @@
 //!
 //! Modules are declared in layer order: a module imports only from modules above it.
 
+#![cfg_attr(not(feature = "http"), allow(dead_code, reason = "what streams and requests of HTTP need"))]
+
 #[cfg(panic = "abort")]
 compile_error!("libfanfare turns panics into error codes, which needs panic = \"unwind\"");
 
@@ -39,6 +41,7 @@ mod settings;
 
 mod instance;
 
+#[cfg(feature = "http")]
 mod gate;
 mod table;
 
@@ -52,17 +55,24 @@ mod publish;
 mod stats;
 mod subscribe;
 
+#[cfg(feature = "http")]
 mod adopt;
+#[cfg(feature = "http")]
 mod authorize;
+#[cfg(feature = "http")]
 mod open_stream;
+#[cfg(not(feature = "http"))]
+mod without_http;
 
 mod drain;
 
 pub use abi::fanfare_str;
+#[cfg(feature = "http")]
 pub use adopt::{
     FANFARE_CHUNKED, FANFARE_HEAD_SENT, FANFARE_HTTP10, FANFARE_NOTIFY_END, fanfare_adopt,
     fanfare_adopt_options, fanfare_close_stream,
 };
+#[cfg(feature = "http")]
 pub use authorize::{fanfare_accept, fanfare_grant, fanfare_reject};
 pub use config::*;
 pub use drain::*;
@@ -75,6 +85,7 @@ pub use item::{
     FANFARE_ITEM_END, FANFARE_ITEM_EVENT, FANFARE_ITEM_GAP, FANFARE_ITEM_READY, FANFARE_ITEM_REQUEST,
     fanfare_header, fanfare_item, fanfare_request,
 };
+#[cfg(feature = "http")]
 pub use open_stream::{fanfare_open_stream, fanfare_revoke};
 pub use publish::{
     FANFARE_EVENT_RETRY, FANFARE_ID_BYTES, fanfare_close_topic, fanfare_event, fanfare_publish,
@@ -91,3 +102,5 @@ pub use subscribe::{
     fanfare_subscribe_options, fanfare_unsubscribe,
 };
 pub use version::{FANFARE_ABI_VERSION, fanfare_abi_version, fanfare_version};
+#[cfg(not(feature = "http"))]
+pub use without_http::*;

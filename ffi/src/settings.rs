@@ -21,9 +21,9 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The options, checked as a whole, and the actions that the host decides.
-    pub(crate) fn finish(self) -> Result<(HubConfig, u32), Failure> {
-        Ok((self.loader.finish().map_err(refused)?, self.authorize))
+    /// The options, checked as a whole.
+    pub(crate) fn finish(self) -> Result<HubConfig, Failure> {
+        self.loader.finish().map_err(refused)
     }
 }
 

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use fanfare_engine::LagPolicy;
 use fanfare_engine::options::{Kind, OptionError};
+
+use crate::http;
 
 /// Everything a hub needs to start. The default is a hub on loopback with an empty history.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +14,7 @@ pub struct HubConfig {
     /// Topics, history and limits. Epoch and hash seed are drawn at start and ignored here.
     pub engine: fanfare_engine::Config,
     /// Addresses, streams, limits of the HTTP side. Its pages are set at start.
-    pub server: fanfare_server::Config,
+    pub server: http::Config,
     /// Event handlers, their limits and what happens when one fails.
     pub handlers: fanfare_wasi_host::Config,
     /// Options of the hub itself.
@@ -19,6 +22,11 @@ pub struct HubConfig {
 }
 
 impl HubConfig {
+    /// The option `lag`: what happens to a reader that falls out of history, unless it chooses.
+    pub fn lag(&self) -> LagPolicy {
+        http::lag(&self.server)
+    }
+
     /// Checks what only several options together can get wrong; the error names the option to change.
     pub fn validate(&self) -> Result<(), OptionError> {
         self.server.validate()?;

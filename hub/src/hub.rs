@@ -1,30 +1,26 @@
 //! A running hub.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use fanfare_engine::options::OptionError;
 use fanfare_engine::{
-    Draft, Engine, Epoch, HandlerInfo, InvalidField, PublishError, Published, SubscribeError,
-    SubscribeOptions, Subscription, Watcher,
+    Draft, Engine, Epoch, HandlerInfo, PublishError, Published, SubscribeError, SubscribeOptions,
+    Subscription, Watcher,
 };
-use fanfare_server::embed::{Adopted, EmbedError, Head, HostStream};
-use fanfare_server::{Clock, Server, StopReport};
 
 use crate::config::HubConfig;
-use crate::console;
 use crate::handlers::{HandlerLoadError, HandlerSource, Handlers};
+use crate::http::{self, Clock, Http, StopReport};
 
 /// Engine and server, running. Threads and sockets live until [`Hub::stop`]; dropping a hub stops it without grace.
 ///
 /// Every method may be called from any thread.
 pub struct Hub {
     engine: Engine,
-    server: Server,
+    pub(crate) http: Http,
     handlers: Handlers,
     clock: Clock,
-    stop_timeout: Duration,
 }
 
 impl Hub {
@@ -34,7 +30,7 @@ impl Hub {
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: HubConfig) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let HubConfig { engine: mut engine_config, server: mut server_config, handlers, own } = config;
+        let HubConfig { engine: mut engine_config, server, handlers, own } = config;
         // History starts empty, so the ids of any earlier run mean nothing here: a new epoch says so.
         engine_config.epoch = Epoch::from_seed(random()?);
         engine_config.hash_seed = random()?;
@@ -43,11 +39,9 @@ impl Hub {
         })?;
         // Before anybody can publish: no event gets past a handler that is still being loaded.
         let handlers = Handlers::start(engine.clone(), handlers).map_err(StartError::Handler)?;
-        server_config.pages = if own.console { console::pages() } else { Vec::new() };
-        let stop_timeout = server_config.stop_timeout;
         let clock = Clock::new();
-        let server = Server::start_at(engine.clone(), server_config, clock).map_err(StartError::Server)?;
-        let hub = Self { engine, server, handlers, clock, stop_timeout };
+        let http = Http::start(&engine, server, own.console, clock).map_err(StartError::Server)?;
+        let hub = Self { engine, http, handlers, clock };
         tracing::info!(url = hub.url(), "hub started");
         Ok(hub)
     }
@@ -70,37 +64,6 @@ impl Hub {
         options: &SubscribeOptions<'_>,
     ) -> Result<Subscription, SubscribeError> {
         self.engine.subscribe(watcher, options, self.clock.now())
-    }
-
-    /// Gives a connected HTTP/1 socket of the host's own server to this hub, which writes the stream from then on. See
-    /// [`Server::adopt`].
-    ///
-    /// # Errors
-    /// [`EmbedError`]; nothing has been written then, and `ended` is not called.
-    pub fn adopt(
-        &self,
-        socket: TcpStream,
-        options: &SubscribeOptions<'_>,
-        head: &Head<'_>,
-        ended: Option<Box<dyn FnOnce() + Send>>,
-    ) -> Result<Adopted, EmbedError> {
-        self.server.adopt(socket, options, head, ended)
-    }
-
-    /// Opens a stream whose bytes the host writes itself. See [`Server::open_stream`].
-    ///
-    /// # Errors
-    /// [`EmbedError`]; nothing has changed then.
-    pub fn open_stream(&self, options: &SubscribeOptions<'_>) -> Result<HostStream, EmbedError> {
-        self.server.open_stream(options)
-    }
-
-    /// Ends every stream of `client`. See [`Server::revoke`].
-    ///
-    /// # Errors
-    /// A name that no client can have.
-    pub fn revoke(&self, client: &str) -> Result<(), InvalidField> {
-        self.server.revoke(client)
     }
 
     /// Loads an event handler behind those that are there, for a topic or, with a `*` at the end, for all that begin
@@ -134,35 +97,26 @@ impl Hub {
     }
 
     /// Where it listens, for a client on this machine: `http://127.0.0.1:4780`. The first plain address if there is one,
-    /// else the first TLS address; an address that stands for all interfaces is given as loopback.
+    /// else the first TLS address; an address that stands for all interfaces is given as loopback. Empty in a build without HTTP.
     pub fn url(&self) -> String {
-        let (plain, tls) = (self.server.local_addrs(), self.server.tls_addrs());
-        match (plain.first(), tls.first()) {
-            (Some(address), _) => format!("http://{}", reachable(*address)),
-            (None, Some(address)) => format!("https://{}", reachable(*address)),
-            (None, None) => String::new(),
-        }
+        self.urls().into_iter().next().unwrap_or_default()
     }
 
     /// Every URL it listens on, plain ones first.
     pub fn urls(&self) -> Vec<String> {
-        let plain =
-            self.server.local_addrs().into_iter().map(|address| format!("http://{}", reachable(address)));
-        let tls =
-            self.server.tls_addrs().into_iter().map(|address| format!("https://{}", reachable(address)));
-        plain.chain(tls).collect()
+        self.http.urls()
     }
 
     /// How long the configuration gives [`Hub::stop`]: `timeouts.stop`.
     pub fn stop_timeout(&self) -> Duration {
-        self.stop_timeout
+        self.http.stop_timeout()
     }
 
     /// Stops: takes no more connections, ends every stream so that its reader resumes elsewhere, spread over `deadline`,
     /// and cuts what is left then. When this returns, its threads and sockets are gone.
     pub fn stop(self, deadline: Duration) -> StopReport {
         tracing::info!(?deadline, "hub stopping");
-        self.server.stop(deadline)
+        self.http.stop(deadline)
     }
 }
 
@@ -170,17 +124,6 @@ impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("urls", &self.urls()).finish_non_exhaustive()
     }
-}
-
-/// The address as a client on this machine reaches it.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 fn random() -> Result<u64, StartError> {
@@ -198,7 +141,7 @@ pub enum StartError {
     /// The system has no random numbers to give, so ids could repeat those of an earlier run.
     Random(String),
     /// A port is taken, a certificate does not load, a thread cannot be started.
-    Server(fanfare_server::StartError),
+    Server(http::StartError),
 }
 
 impl fmt::Display for StartError {
@@ -219,20 +162,7 @@ impl std::error::Error for StartError {
             Self::Config(error) => error.source(),
             Self::Random(_) => None,
             Self::Server(error) => error.source(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unspecified_addresses_are_shown_as_loopback() {
-        for (address, shown) in
-            [("0.0.0.0:4780", "127.0.0.1:4780"), ("[::]:80", "[::1]:80"), ("192.0.2.1:1", "192.0.2.1:1")]
-        {
-            assert_eq!(reachable(address.parse().expect("address")).to_string(), shown);
+            Self::Handler(error) => Some(error),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use fanfare_engine::options::{Kind, OptionError, OptionSpec};
 
 use crate::config::{HubConfig, OwnConfig};
+use crate::http;
 
 /// What environment variables of options begin with.
 pub const ENVIRONMENT_PREFIX: &str = "FANFARE_";
@@ -19,7 +20,7 @@ pub struct Key(Table);
 #[derive(Clone, Copy)]
 enum Table {
     Engine(&'static OptionSpec<fanfare_engine::Config>),
-    Server(&'static OptionSpec<fanfare_server::Config>),
+    Server(&'static OptionSpec<http::Config>),
     Handlers(&'static OptionSpec<fanfare_wasi_host::Config>),
     Own(&'static OptionSpec<OwnConfig>),
 }
@@ -101,7 +102,7 @@ impl fmt::Debug for Key {
 
 /// Every option, in the order of the documentation: server, engine, handlers, hub.
 pub fn all() -> impl Iterator<Item = Key> {
-    let server = fanfare_server::Config::OPTIONS.iter().map(|row| Key(Table::Server(row)));
+    let server = http::Config::OPTIONS.iter().map(|row| Key(Table::Server(row)));
     let engine = fanfare_engine::Config::OPTIONS.iter().map(|row| Key(Table::Engine(row)));
     let handlers = fanfare_wasi_host::Config::OPTIONS.iter().map(|row| Key(Table::Handlers(row)));
     let own = OwnConfig::OPTIONS.iter().map(|row| Key(Table::Own(row)));

@@ -22,6 +22,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "console")]
+mod console;
+
+#[cfg(feature = "http")]
+mod http;
+#[cfg(not(feature = "http"))]
+#[path = "no_http.rs"]
+mod http;
+pub use http::{Clock, StopReport, embed};
+
 pub mod config;
 pub use config::{HubConfig, Level, OwnConfig};
 
@@ -34,24 +44,24 @@ pub use load::{LoadError, Loader, Place};
 
 pub mod reference;
 
-mod console;
-
 pub mod handlers;
 pub use handlers::{HandlerLoadError, HandlerSource};
 
 pub mod hub;
 pub use hub::{Hub, StartError};
 
+#[cfg(feature = "http")]
+mod host;
+
 /// Reading event streams, for clients.
 pub use fanfare_engine::wire::parse as client;
 
 /// Who may subscribe, publish and close: `HubConfig::server.authorizer`.
+#[cfg(feature = "http")]
 pub use fanfare_server::authorize;
-
-/// Streams on an application's own sockets.
-pub use fanfare_server::embed;
+#[cfg(not(feature = "http"))]
+pub use http::authorize;
 
 pub use fanfare_engine as engine;
-pub use fanfare_server::{Clock, StopReport};
 #[cfg(feature = "wasi")]
 pub use fanfare_wasi_host as wasi;
