@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
 use crate::{
-    budget, build, docs, h2spec, header, install, layers, licences, node_binding, purity, python_binding,
-    suites,
+    budget, build, docs, exports, h2spec, header, install, layers, licences, native, node_binding, parity,
+    purity, python_binding, sdk, suites,
 };
 
 /// A command as the user types it.
@@ -111,6 +111,33 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "native",
+        usage: "",
+        help: "The tests of the C ABI and of the C++ wrapper, with sanitisers and under valgrind, and\n\
+               programs that use what `install` installs.",
+        run: |steps, _| {
+            steps.step("install", install::everything)?;
+            native_tests(steps)
+        },
+    },
+    Command {
+        name: "contract",
+        usage: "[--check]",
+        help: "Run the scenarios of bindings/contract in every language, and write docs/parity.md;\n\
+               with --check only compare.",
+        run: |steps, args| match args.first() {
+            None => steps.step("contract", parity::write),
+            Some(_) => steps.step("contract", parity::check),
+        },
+    },
+    Command {
+        name: "install",
+        usage: "--prefix DIR",
+        help: "Build libfanfare for C and C++ and install it below DIR: libraries, headers,\n\
+               pkg-config and CMake files.",
+        run: |steps, args| steps.step("install libfanfare", || sdk::install(args[1].as_ref())),
+    },
+    Command {
         name: "layers",
         usage: "",
         help: "A module imports only from modules declared above it in lib.rs or main.rs.",
@@ -181,6 +208,7 @@ fn ci(steps: &mut Steps) -> Result<()> {
     steps.step("rustdoc", build::rustdoc)?;
     steps.step("generated docs are fresh", docs::check)?;
     steps.step("header is fresh", header::check)?;
+    steps.step("exports are guarded", exports::check_source)?;
     test(steps)
 }
 
@@ -190,8 +218,10 @@ fn test(steps: &mut Steps) -> Result<()> {
     steps.step("workspace tests", build::tests)?;
     steps.step("loom models", build::loom)?;
     steps.step("release binary", build::release)?;
+    native_tests(steps)?;
     steps.step("python binding", python_binding::test)?;
-    end_to_end(steps)
+    end_to_end(steps)?;
+    steps.step("every language does the same", parity::check)
 }
 
 fn soak(steps: &mut Steps) -> Result<()> {
@@ -199,7 +229,13 @@ fn soak(steps: &mut Steps) -> Result<()> {
     steps.step("release binary", build::release)?;
     steps.step("h2spec", h2spec::run)?;
     steps.step("long python suites", suites::python_soak)?;
+    steps.step("a million random calls", native::soak)?;
     steps.step("long tests", build::soak)
+}
+
+fn native_tests(steps: &mut Steps) -> Result<()> {
+    steps.step("c and c++", native::test)?;
+    steps.step("installed library", sdk::test)
 }
 
 fn shape(steps: &mut Steps) -> Result<()> {
@@ -220,8 +256,10 @@ fn parse(args: &[String]) -> Result<&'static Command> {
         bail!("unknown command `{name}`");
     };
     match (command.usage, &args[1..]) {
+        ("--prefix DIR", []) => bail!("`{name}` needs to know where{}", usage(command)),
         (_, []) => {}
         ("[--check]", [flag]) if flag == "--check" => {}
+        ("--prefix DIR", [flag, dir]) if flag == "--prefix" && !dir.is_empty() => {}
         ("[SECONDS]", [seconds]) if seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0) => {}
         (_, rest) => bail!("`{name}` does not take `{}`{}", rest.join(" "), usage(command)),
     }

@@ -30,6 +30,10 @@ const SYSTEM: &[Package] = &[
     Package { name: "openssl", commands: &["openssl"] },
     // The library of the same name comes with it: clocks that jump.
     Package { name: "faketime", commands: &["faketime"] },
+    Package { name: "g++", commands: &["c++"] },
+    Package { name: "cmake", commands: &["cmake"] },
+    Package { name: "pkg-config", commands: &["pkg-config"] },
+    Package { name: "valgrind", commands: &["valgrind"] },
     // Debian puts it where only root's PATH looks.
     Package { name: "nginx-light", commands: &["nginx", "/usr/sbin/nginx"] },
 ];

@@ -24,6 +24,12 @@ mod h2spec;
 mod header;
 mod suites;
 
+mod exports;
+mod native;
+
+mod parity;
+mod sdk;
+
 mod node_binding;
 mod python_binding;
 

@@ -113,6 +113,24 @@ impl Program {
         self
     }
 
+    /// Reads its standard input from a file.
+    pub(crate) fn input(mut self, file: impl AsRef<Path>) -> Result<Self> {
+        let file = file.as_ref();
+        self.shown = format!("{} < {}", self.shown, file.display());
+        let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+        self.command.stdin(opened);
+        Ok(self)
+    }
+
+    /// Writes its standard output to a file.
+    pub(crate) fn output_to(mut self, file: impl AsRef<Path>) -> Result<Self> {
+        let file = file.as_ref();
+        self.shown = format!("{} > {}", self.shown, file.display());
+        let made = std::fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+        self.command.stdout(made);
+        Ok(self)
+    }
+
     /// Runs it with its output passed through; anything but exit status 0 is an error.
     pub(crate) fn run(self) -> Result<()> {
         // At a terminal the program stays in our process group, so that Ctrl-C reaches it.

@@ -62,7 +62,7 @@ static void *subscribe_until_stopped(void *with)
     }
 }
 
-static void stop_under_fire(bool by_free)
+static void stop_under_fire(bool by_free, unsigned long fire)
 {
     fanfare_hub *hub = start();
     pthread_t threads[10];
@@ -74,7 +74,7 @@ static void stop_under_fire(bool by_free)
     threads[8] = spawn(drain_until_stopped, hub);
     if (!by_free)
         threads[9] = spawn(subscribe_until_stopped, hub);
-    while (atomic_load(&published) < 5000)
+    while (atomic_load(&published) < fire)
         pause_ms(1);
     if (by_free)
         fanfare_free(&hub);
@@ -308,7 +308,7 @@ static bool readable(int fd)
     return ready == 1;
 }
 
-static void descriptor_is_exact(void)
+static void descriptor_is_exact(int turns)
 {
     fanfare_hub *hub = start();
     int fd, again;
@@ -319,7 +319,7 @@ static void descriptor_is_exact(void)
     uint64_t id = subscribe(hub, "t", 0, 0);
     drain(hub, NULL, NULL);
     CHECK(!readable(fd));
-    for (int n = 0; n < 10000; n++) {
+    for (int n = 0; n < turns; n++) {
         OK(publish(hub, "t", "x"));
         CHECK(readable(fd) && readable(fd));
         if (n % 3 == 0)
@@ -334,7 +334,7 @@ static void descriptor_is_exact(void)
     drain(hub, NULL, NULL);
     CHECK(!readable(fd));
     /* More than one drain takes. */
-    for (uint64_t n = 0; n < 6000; n++)
+    for (uint64_t n = 0; n < 4200; n++)
         subscribe(hub, "many", FANFARE_ON_DEMAND, n);
     drain(hub, NULL, NULL);
     uint64_t reader = subscribe(hub, "many", 0, 7);
@@ -425,14 +425,14 @@ int main(void)
     watchdog();
     /* Smaller where every access is watched. */
     unsigned long events = setting("RACE", 1000000);
-    stop_under_fire(false);
-    stop_under_fire(true);
+    stop_under_fire(false, events < 5000 ? events : 5000);
+    stop_under_fire(true, events < 5000 ? events : 5000);
     race(BY_WAKEUP, events);
     race(BY_DESCRIPTOR, events / 4);
     race(BY_WAITING, events / 4);
     many_drainers(events / 4);
     calls_from_the_wakeup();
-    descriptor_is_exact();
+    descriptor_is_exact(events < 10000 ? (int)events : 10000);
     pulling_from_several_threads(events / 10);
     printf("threads: %lu events in the race\n", events);
     return 0;

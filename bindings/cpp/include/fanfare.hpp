@@ -34,6 +34,7 @@ class Error : public std::runtime_error {
 public:
     explicit Error(const fanfare_error &error)
         : std::runtime_error(error.message), code_(error.code), os_errno_(error.os_errno) {}
+    Error(fanfare_status code, const std::string &message) : std::runtime_error(message), code_(code), os_errno_(0) {}
     /* FANFARE_ERR_*. */
     fanfare_status code() const noexcept { return code_; }
     /* The code's stable name, such as "invalid_topic". */
@@ -105,9 +106,10 @@ public:
 
     Config &set(const std::string &key, const std::string &value) & {
         /* The C function takes text that ends with NUL, which would hide the rest. */
-        const bool whole = key.find('\0') == std::string::npos && value.find('\0') == std::string::npos;
+        if (key.find('\0') != std::string::npos || value.find('\0') != std::string::npos)
+            throw Error(FANFARE_ERR_INVALID_CONFIG, std::string(key.c_str()) + ": a NUL in the name or the value");
         detail::check([&](fanfare_error *error) {
-            return fanfare_config_set(handle_, whole ? key.c_str() : "", value.c_str(), error);
+            return fanfare_config_set(handle_, key.c_str(), value.c_str(), error);
         });
         return *this;
     }
