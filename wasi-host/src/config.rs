@@ -34,7 +34,7 @@ fanfare_engine::options! {
         /// The largest file that is taken as a handler.
         ["handler.file_bytes"] file_bytes: u64 = Kind::Bytes { min: KIB, max: 1024 * MIB }, "64MiB";
         /// `shared`: an instance serves many events, one at a time. `per-event`: each event gets a new instance, and
-        /// nothing of it outlives the event; several times the cost.
+        /// nothing of it outlives the event.
         ["handler.isolation"] isolation: Isolation = Kind::Choice(&["shared", "per-event"]), "shared";
         /// How many events an instance serves before it is replaced.
         ["handler.recycle"] recycle: u64 = Kind::Count { min: 1, max: 1_000_000_000 }, "10000";
