@@ -6,21 +6,31 @@ import asyncio
 import atexit
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fanfare import _constants as c
 from fanfare import _publish
+from fanfare._authorize import ALL_ACTIONS, Authorizer, Request
 from fanfare._error import FanfareError
 from fanfare._event import Data, Draft, Event
 from fanfare._handle import Handle
 from fanfare._lib import Views, check, ffi, lib
 from fanfare._options import free_config, new_config, subscribe_options
+from fanfare._streams import Reading
 from fanfare._subscription import Subscription
 from fanfare.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from aiohttp import web as aiohttp_web
+    from aiohttp.web import BaseRequest
+    from flask import Response as FlaskResponse
+    from starlette.background import BackgroundTask
+    from starlette.requests import Request as StarletteRequest
+
+    from fanfare.web import asgi, starlette
 
 #: Seconds that a hub which nobody has stopped may take at the end of the process, at most.
 EXIT_SECONDS = 1.0
@@ -60,6 +70,10 @@ class Hub:
 
     Any thread may use it. It does not survive a fork: start it in the process that uses it. A hub that nobody stops is stopped at the
     end of the process, within a second.
+
+    `authorize` decides about requests to the hub's own listener: it gets a `Request` and returns the client's name, True (nobody in
+    particular), False, or a status of 400 to 599 and a message. It may be async. An exception is a 500 and is logged to the logger
+    `fanfare`. It does not see requests to routes of your own.
     """
 
     def __init__(
@@ -67,10 +81,13 @@ class Hub:
         *,
         config: Mapping[str, Any] | None = None,
         config_file: str | os.PathLike[str] | None = None,
+        authorize: Callable[[Request], Any] | None = None,
         **options: Any,
     ) -> None:
         slot = new_config(config_file, config, options)
         try:
+            if authorize is not None:
+                check(lib.fanfare_config_authorize, slot[0], ALL_ACTIONS)
             raw = ffi.new("fanfare_hub **")
             check(lib.fanfare_start, slot[0], raw)
         finally:
@@ -78,6 +95,7 @@ class Hub:
         self._handle = Handle(raw[0])
         self._raw = raw[0]
         self._pid = os.getpid()
+        self._authorizer = Authorizer(self._handle, authorize) if authorize is not None else None
         _register(self)
 
     # Where it is, and how it is.
@@ -175,6 +193,110 @@ class Hub:
         self._handle.call(lib.fanfare_subscribe, options, id)
         return Subscription(self._handle, id[0])
 
+    # Answering requests of your own web server. All of these honour `Last-Event-ID` and `?last_event_id=`, answer 204 when the topics are
+    # closed, and give the socket to the hub where that is possible, which then writes natively and costs the server nothing.
+
+    def response(
+        self,
+        request: StarletteRequest,
+        topics: Sequence[str],
+        *,
+        since: str | Event | None = None,
+        replay: int | str | None = None,
+        client: str | None = None,
+        events: Sequence[str] | None = None,
+        lag: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        background: BackgroundTask | None = None,
+    ) -> starlette.StreamResponse:
+        """For Starlette and FastAPI: return it from a route. `background` runs when the stream is the hub's, or over."""
+        from fanfare.web import asgi, starlette
+
+        since = since if since is not None else asgi.since(request.scope)
+        reading = Reading(topics, since, replay, client, events, lag)
+        return starlette.StreamResponse(self._handle, reading, headers, background)
+
+    def asgi(self, authorize: Callable[[asgi.Scope], Any] | None = None) -> asgi.App:
+        """An ASGI application to mount: `GET /TOPIC`, or `GET /?topic=A&topic=B`, with `?replay=`, `?lag=` and `?client=`.
+
+        `authorize(scope)` may be async; the topics are in `scope["fanfare.topics"]`. It returns the client's name, True, False, or a
+        status and a message; then `?client=` is not looked at. Without it everybody may read everything.
+        """
+        from fanfare.web import asgi
+
+        return asgi.App(self._handle, authorize)
+
+    def flask_response(
+        self,
+        topics: Sequence[str],
+        *,
+        since: str | Event | None = None,
+        replay: int | str | None = None,
+        client: str | None = None,
+        events: Sequence[str] | None = None,
+        lag: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> FlaskResponse:
+        """For Flask: return it from a view."""
+        from flask import request
+
+        from fanfare.web import flask, wsgi
+
+        since = since if since is not None else wsgi.since(request.environ)
+        return flask.respond(self._handle, Reading(topics, since, replay, client, events, lag), headers)
+
+    def django_response(
+        self,
+        request: Any,
+        topics: Sequence[str],
+        *,
+        since: str | Event | None = None,
+        replay: int | str | None = None,
+        client: str | None = None,
+        events: Sequence[str] | None = None,
+        lag: str | None = None,
+    ) -> Any:
+        """For Django, under WSGI and ASGI: return it from a view."""
+        from fanfare.web import django
+
+        since = since if since is not None else django.since(request)
+        return django.respond(self._handle, request, Reading(topics, since, replay, client, events, lag))
+
+    def django_view(
+        self,
+        topics: Sequence[str] | Callable[..., Sequence[str]],
+        *,
+        authorize: Callable[[Any], Any] | None = None,
+        replay: int | str | None = None,
+        events: Sequence[str] | None = None,
+        lag: str | None = None,
+    ) -> Callable[..., Any]:
+        """For Django: a whole view, for `urlpatterns`. `topics` may be a function of the request and the URL's parts;
+        `authorize(request)` returns the client's name, True, False, or a status and a message.
+        """
+        from fanfare.web import django
+
+        return django.view(self._handle, topics, authorize, {"replay": replay, "events": events, "lag": lag})
+
+    async def aiohttp_response(
+        self,
+        request: BaseRequest,
+        topics: Sequence[str],
+        *,
+        since: str | Event | None = None,
+        replay: int | str | None = None,
+        client: str | None = None,
+        events: Sequence[str] | None = None,
+        lag: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> aiohttp_web.StreamResponse:
+        """For aiohttp: `return await hub.aiohttp_response(request, ["chat"])`."""
+        from fanfare.web import aiohttp
+
+        since = since if since is not None else aiohttp.since(request)
+        reading = Reading(topics, since, replay, client, events, lag)
+        return await aiohttp.respond(self._handle, request, reading, headers)
+
     # Lifetime.
 
     def stop(self, timeout: float | None = None) -> StopReport:
@@ -191,6 +313,8 @@ class Hub:
         report.size = ffi.sizeof("fanfare_stop_report")
         self._handle.call(lib.fanfare_stop, deadline, report)
         _running.discard(self)
+        if self._authorizer is not None:
+            self._authorizer.join()
         return StopReport(report.streams, report.cut)
 
     def __enter__(self) -> Hub:
