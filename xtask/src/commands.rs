@@ -37,8 +37,8 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "soak",
         usage: "",
-        help: "The long runs: ignored tests in files named soak_*, in release mode, and h2spec.\n\
-               Takes a while.",
+        help: "The long runs: ignored tests in files named soak_*, in release mode, h2spec, and\n\
+               the C ABI misused. Takes a while.",
         run: |steps, _| soak(steps),
     },
     Command {
@@ -229,7 +229,7 @@ fn soak(steps: &mut Steps) -> Result<()> {
     steps.step("release binary", build::release)?;
     steps.step("h2spec", h2spec::run)?;
     steps.step("long python suites", suites::python_soak)?;
-    steps.step("a million random calls", native::soak)?;
+    steps.step("the C ABI for long", native::soak)?;
     steps.step("long tests", build::soak)
 }
 

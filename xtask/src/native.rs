@@ -116,9 +116,11 @@ pub(crate) fn test() -> Result<()> {
     examples()
 }
 
-/// The random calls of `misuse` alone, many of them.
+/// A thousand hubs one after the other, and a million random calls.
 pub(crate) fn soak() -> Result<()> {
     build_libraries()?;
+    let cycles = compile("bindings/c/tests/cycles.c", "c11", Build::Plain)?;
+    run_test(&cycles, Build::Plain, &[("CYCLES", "1000")])?;
     for build in [Build::Address, Build::Thread] {
         let program = compile("bindings/c/tests/misuse.c", "c11", build)?;
         run_test(&program, build, &[("CALLS", "1000000")])?;
