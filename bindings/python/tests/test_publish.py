@@ -24,6 +24,20 @@ def test_an_event_comes_out_as_it_went_in(hub: fanfare.Hub) -> None:
     assert event.gap is None
 
 
+def test_fields_of_one_event_are_not_those_of_the_next(hub: fanfare.Hub) -> None:
+    """Structures are used again: nothing of an event may stay in them."""
+    reader, me = hub.subscribe("t"), hub.subscribe("t", client="me")
+    hub.publish("t", "1", event="e", id="own", except_="me", key="k", retry=5)
+    hub.publish("t", "2")
+    with pytest.raises(TypeError):
+        hub.publish("t", "x", event="e", key=5)  # type: ignore[arg-type]
+    with pytest.raises(fanfare.InvalidIdError):
+        hub.publish("t", "x", event="e", id="a b")
+    hub.publish("t", "3", event="f")
+    assert [(event.data, event.event) for event in take(reader, 3)] == [("1", "e"), ("2", "message"), ("3", "f")]
+    assert [event.data for event in take(me, 2)] == ["2", "3"]
+
+
 @pytest.mark.parametrize("value", [{"a": [1, None, "ü\n"]}, [1, 2.5, True], {}, ["\u2028"]])
 def test_dicts_and_lists_become_json(hub: fanfare.Hub, value: Any) -> None:
     with hub.subscribe("t") as reader:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fanfare import _constants as c
-from fanfare import _publish
 from fanfare._authorize import ALL_ACTIONS, Authorizer, Request
 from fanfare._error import FanfareError
 from fanfare._event import Data, Draft, Event
 from fanfare._handle import Handle
 from fanfare._lib import Views, check, ffi, lib
 from fanfare._options import free_config, new_config, subscribe_options
+from fanfare._publish import publish, publish_batch, publish_full
 from fanfare._streams import Reading
 from fanfare._subscription import Subscription
 from fanfare.errors import InvalidParameterError
@@ -142,15 +142,15 @@ class Hub:
         readers reconnect.
         """
         if event is None and id is None and except_ is None and key is None and retry is None:
-            return _publish.publish(self._raw, topic, data)
-        return _publish.publish_draft(self._raw, Draft(topic, data, event, id, except_, key, retry))
+            return publish(self._raw, topic, data)
+        return publish_full(self._raw, Draft(topic, data, event, id, except_, key, retry))
 
     def publish_batch(self, events: Iterable[Draft | tuple[Any, ...]]) -> list[str]:
         """Publishes `Draft`s, or tuples of their fields, in one step: all of them or none. Returns their ids.
 
         The error of a refused event has its `index`.
         """
-        return _publish.publish_batch(self._raw, events)
+        return publish_batch(self._raw, events)
 
     def close_topic(self, topic: str) -> bool:
         """Closes a topic: its readers get what is retained and end. False if it was closed before."""

@@ -86,7 +86,7 @@ class Views:
     def __init__(self) -> None:
         self._held: list[Any] = []
 
-    def text(self, into: Any, text: str | bytes | None) -> None:
+    def text(self, into: Any, text: str | bytes | bytearray | memoryview | None) -> None:
         """Fills a `fanfare_str`; None leaves it absent."""
         if text is None:
             return

@@ -25,18 +25,24 @@ _string = ffi.string
 _publish = lib.fanfare_publish
 _EVENT_SIZE = ffi.sizeof("fanfare_event")
 _PUBLISHED_SIZE = ffi.sizeof("fanfare_published")
+_NULL = ffi.NULL
+#: Texts that most events do not have, by the names of their parameters.
+_EXTRA = ("event", "id", "except_", "key")
 
 
 class _Room:
     """The structures of one call."""
 
-    __slots__ = ("event", "topic", "data", "done", "id", "error")
+    __slots__ = ("event", "name", "topic", "data", "extra", "done", "id", "error")
 
     def __init__(self) -> None:
         self.event = ffi.new("fanfare_event *")
         self.event.size = _EVENT_SIZE
+        #: What `topic` points to, which keeps it alive.
+        self.name: tuple[Any, int] | None = None
         self.topic = self.event.topic
         self.data = self.event.data
+        self.extra = tuple(getattr(self.event, field.rstrip("_")) for field in _EXTRA)
         self.done = ffi.new("fanfare_published *")
         self.done.size = _PUBLISHED_SIZE
         self.id = self.done.id
@@ -62,15 +68,19 @@ def _name(topic: str) -> tuple[Any, int]:
 
 def publish(hub: Any, topic: str, data: Data) -> str:
     """Publishes an event that has a topic and data only."""
-    body = data.encode("utf-8", "surrogatepass") if type(data) is str else payload(data)
+    try:
+        body = data.encode()  # type: ignore[union-attr]
+    except (AttributeError, UnicodeEncodeError):
+        body = payload(data)
     name = _names.get(topic) or _name(topic)
     view = _from_buffer(body)
     try:
         room = _rooms.pop()
     except IndexError:
         room = _Room()
-    into = room.topic
-    into.ptr, into.len = name
+    if room.name is not name:
+        room.name = name
+        room.topic.ptr, room.topic.len = name
     into = room.data
     into.ptr = view
     into.len = len(view)
@@ -78,40 +88,70 @@ def publish(hub: Any, topic: str, data: Data) -> str:
     if status < 0:
         # The room goes with the error, which nobody else may overwrite.
         raise refused(status, room.error)
-    result: str = _string(room.id).decode("ascii")
+    result: str = _string(room.id).decode()
+    _rooms.append(room)
+    return result
+
+
+def _check_text(field: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{field} is {type(text).__name__}: expected str")
+
+
+def _check_retry(retry: object) -> None:
+    if not isinstance(retry, int):
+        raise TypeError(f"retry is {type(retry).__name__}: expected milliseconds as int")
+    if not 0 <= retry < 2**64:
+        raise InvalidRetryError(f"retry {retry}: expected milliseconds, at least 0")
+
+
+def publish_full(hub: Any, draft: Draft) -> str:
+    """Publishes an event with all that it may have."""
+    view = _from_buffer(payload(draft.data))
+    name = _names.get(draft.topic) or _name(draft.topic)
+    try:
+        room = _rooms.pop()
+    except IndexError:
+        room = _Room()
+    # Whatever is raised from here on, the room is not used again.
+    if room.name is not name:
+        room.name = name
+        room.topic.ptr, room.topic.len = name
+    room.data.ptr, room.data.len = view, len(view)
+    filled = []
+    for into, field, text in zip(room.extra, _EXTRA, draft[2:6], strict=True):
+        if text is not None:
+            _check_text(field, text)
+            held = _from_buffer(encode(text))
+            into.ptr, into.len = held, len(held)
+            filled.append((into, held))
+    if draft.retry is not None:
+        _check_retry(draft.retry)
+        room.event.retry_ms, room.event.flags = draft.retry, c.EVENT_RETRY
+    status = _publish(hub, room.event, room.done, room.error)
+    if status < 0:
+        raise refused(status, room.error)
+    result: str = _string(room.id).decode()
+    for into, _ in filled:
+        into.ptr, into.len = _NULL, 0
+    if draft.retry is not None:
+        room.event.retry_ms = room.event.flags = 0
     _rooms.append(room)
     return result
 
 
 def _fill(event: Any, views: Views, draft: Draft) -> None:
     event.size = _EVENT_SIZE
-    for field in ("topic", "event", "id", "except_", "key"):
-        text = getattr(draft, field)
-        if text is None and field != "topic":
-            continue
-        if not isinstance(text, str):
-            raise TypeError(f"{field} is {type(text).__name__}: expected str")
-        views.text(getattr(event, field.rstrip("_")), text)
-    views.text(event.data, payload(draft.data))  # type: ignore[arg-type]
+    _check_text("topic", draft.topic)
+    views.text(event.topic, draft.topic)
+    for field, text in zip(_EXTRA, draft[2:6], strict=True):
+        if text is not None:
+            _check_text(field, text)
+            views.text(getattr(event, field.rstrip("_")), text)
+    views.text(event.data, payload(draft.data))
     if draft.retry is not None:
-        if not isinstance(draft.retry, int):
-            raise TypeError(f"retry is {type(draft.retry).__name__}: expected milliseconds as int")
-        if not 0 <= draft.retry < 2**64:
-            raise InvalidRetryError(f"retry {draft.retry}: expected milliseconds, at least 0")
-        event.retry_ms = draft.retry
-        event.flags = c.EVENT_RETRY
-
-
-def publish_draft(hub: Any, draft: Draft) -> str:
-    """Publishes an event with all that it may have."""
-    event, done, error, views = ffi.new("fanfare_event *"), ffi.new("fanfare_published *"), new_error(), Views()
-    done.size = _PUBLISHED_SIZE
-    _fill(event, views, draft)
-    status = _publish(hub, event, done, error)
-    if status < 0:
-        raise refused(status, error)
-    result: str = _string(done.id).decode("ascii")
-    return result
+        _check_retry(draft.retry)
+        event.retry_ms, event.flags = draft.retry, c.EVENT_RETRY
 
 
 def publish_batch(hub: Any, drafts: Iterable[Draft | tuple[Any, ...]]) -> list[str]:
