@@ -1,88 +1,49 @@
-//! Fan-out load: the same subscribers and publishers against Fanfare, the floor (a bare `send` loop) and peers,
-//! alternating in one run, reported as ratios.
+//! Fan-out load: the same subscribers and publishers against Fanfare, the floor (bare sends) and peers, alternating in one
+//! run, reported as ratios.
 //!
 //! ```sh
-//! cargo build --release -p fanfare-cli -p fanfare-peer-axum    # the other peers: benches/peers/README.md
-//! cargo run --release -p fanfare-load -- burst      # events back to back: deliveries per second
-//! cargo run --release -p fanfare-load -- paced      # events at a steady rate: CPU per delivery
-//! cargo run --release -p fanfare-load -- idle       # memory per subscriber
+//! cargo xtask bench                                              # installs, builds, runs a short set, writes a report
+//! cargo run --release -p fanfare-load -- run burst --runs 3      # one scenario, of what is built and installed
 //! ```
-//! Subscribers are sockets of this process, read by one thread that counts event ends and nothing else. The server is a
-//! child process; its CPU and memory are read from `/proc`. Every run checks that each subscriber got every event.
+//! Subscribers are sockets of this process, read by one thread; the server is a child process, whose CPU and memory are
+//! read from `/proc`. Every run checks that each subscriber got every event: in plain runs one reader counts events and
+//! all others have to get as many bytes, with `--exact` each of them checks the number in every event.
 
 mod server;
 
 mod client;
-mod floor;
 mod process;
+
+mod figure;
+mod plan;
 
 mod scenario;
 
 mod report;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use scenario::Scenario;
+use plan::{Amounts, Scenario};
+use report::{Results, Run};
 use server::{Places, Server};
 
-/// Fan-out load: Fanfare beside the bare send loop and beside a peer, in one run.
+/// Fan-out load: Fanfare beside the bare send loop and beside peers, in one run.
 #[derive(Parser)]
 #[command(name = "fanfare-load")]
 struct Args {
+    #[command(flatten)]
+    places: PlaceArgs,
     #[command(subcommand)]
     what: What,
 }
 
-#[derive(Subcommand)]
-enum What {
-    /// Publish events back to back; deliveries per second.
-    Burst {
-        #[command(flatten)]
-        common: Common,
-        /// Events in all.
-        #[arg(long, default_value_t = 1000)]
-        events: usize,
-    },
-    /// Publish at a steady rate; CPU of the server per delivery.
-    Paced {
-        #[command(flatten)]
-        common: Common,
-        /// Events a second.
-        #[arg(long, default_value_t = 50)]
-        rate: u32,
-        /// Seconds a run.
-        #[arg(long, default_value_t = 6)]
-        seconds: u32,
-    },
-    /// Open subscribers and publish nothing; memory of the server per subscriber.
-    Idle {
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Be the floor: a bare non-blocking send loop. Started by the other commands.
-    #[command(hide = true)]
-    Floor,
-}
-
 #[derive(clap::Args)]
-struct Common {
-    /// Subscribers. Above about 19,000 a process runs out of descriptors.
-    #[arg(long, default_value_t = 1000)]
-    subscribers: usize,
-    /// Bytes of an event's data.
-    #[arg(long, default_value_t = 100)]
-    size: usize,
-    /// Runs of each server; medians are reported.
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
-    /// Servers, in the order in which they alternate.
-    #[arg(long, value_delimiter = ',', default_value = "fanfare,floor,axum")]
-    servers: Vec<Server>,
-    /// Where the binaries `fanfare` and `fanfare-peer-axum` are; by default beside this one.
+struct PlaceArgs {
+    /// Where the binaries `fanfare`, `fanfare-floor` and `fanfare-peer-axum` are; by default beside this one.
     #[arg(long)]
     bin: Option<PathBuf>,
     /// Where the sources of the peers are.
@@ -93,33 +54,119 @@ struct Common {
     python: PathBuf,
 }
 
+#[derive(Subcommand)]
+enum What {
+    /// Run one scenario and print its tables.
+    Run(RunArgs),
+}
+
+#[derive(clap::Args)]
+struct RunArgs {
+    scenario: Scenario,
+    /// Subscribers. Above about 19,000 a process runs out of descriptors.
+    #[arg(long, default_value_t = 1000)]
+    subscribers: usize,
+    /// Bytes of an event's data, at least 10.
+    #[arg(long, default_value_t = 100)]
+    size: usize,
+    /// Events in all: burst, ping-pong, publishers.
+    #[arg(long, default_value_t = 1000)]
+    events: usize,
+    /// Events a second: paced, latency, slow.
+    #[arg(long, default_value_t = 50)]
+    rate: u32,
+    /// Seconds a run: paced, latency, slow.
+    #[arg(long, default_value_t = 6)]
+    seconds: u32,
+    /// Deliveries of each run: growth.
+    #[arg(long, default_value_t = 200_000)]
+    deliveries: usize,
+    /// Numbers of subscribers: growth.
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000,5000,15000")]
+    counts: Vec<usize>,
+    /// Bytes of an event's data: sizes.
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1024,8192,65536")]
+    sizes: Vec<usize>,
+    /// Numbers of publishers: publishers.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
+    publishers: Vec<usize>,
+    /// Runs of each server; medians are reported.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Servers, in the order in which they alternate.
+    #[arg(long, value_delimiter = ',', default_value = "fanfare,floor,axum")]
+    servers: Vec<Server>,
+    /// Look at every event of every subscriber; slower, so figures of this and of plain runs are not comparable.
+    #[arg(long)]
+    exact: bool,
+}
+
 fn main() -> Result<()> {
-    let (scenario, common) = match Args::parse().what {
-        What::Floor => return floor::run(),
-        What::Burst { common, events } => (Scenario::Burst { events }, common),
-        What::Paced { common, rate, seconds } => {
-            if rate == 0 || seconds == 0 {
-                bail!("--rate and --seconds must be at least 1");
-            }
-            let gap = Duration::from_secs(1) / rate;
-            (Scenario::Paced { events: (rate * seconds) as usize, gap }, common)
-        }
-        What::Idle { common } => (Scenario::Idle, common),
-    };
-    if common.subscribers == 0 || common.runs == 0 || common.servers.is_empty() {
-        bail!("--subscribers, --runs and --servers must not be empty");
-    }
+    let args = Args::parse();
+    raise_descriptor_limit()?;
     let beside = std::env::current_exe()?;
-    let bin = common.bin.as_deref().or(beside.parent()).context("no folder with binaries")?;
-    let places = Places { bin: bin.into(), peers: common.peers.clone(), python: common.python.clone() };
-    let mut results = Vec::new();
-    for run in 0..common.runs {
-        for server in &common.servers {
-            eprintln!("run {} of {}: {server:?}", run + 1, common.runs);
-            let figures = scenario.run(*server, common.subscribers, common.size, &places)?;
-            results.push((*server, figures));
+    let bin = args.places.bin.as_deref().or(beside.parent()).context("no folder with binaries")?;
+    let places = Places { bin: bin.into(), peers: args.places.peers, python: args.places.python };
+    match args.what {
+        What::Run(args) => {
+            let results = args.run(&places)?;
+            println!("{}", results.tables());
+            Ok(())
         }
     }
-    report::print(&scenario, common.subscribers, common.size, &common.servers, &results);
+}
+
+impl RunArgs {
+    fn run(&self, places: &Places) -> Result<Results> {
+        let amounts = Amounts {
+            subscribers: self.subscribers,
+            size: self.size,
+            events: self.events,
+            rate: self.rate,
+            seconds: self.seconds,
+            deliveries: self.deliveries,
+            counts: self.counts.clone(),
+            sizes: self.sizes.clone(),
+            publishers: self.publishers.clone(),
+        };
+        if let Some(server) = self.servers.iter().find(|server| !self.scenario.suits(**server)) {
+            bail!("{:?} is not for {}", self.scenario, server.name());
+        }
+        run(self.scenario, &amounts, &self.servers, self.runs, self.exact, places)
+    }
+}
+
+/// Runs every case on every server, `runs` times, alternating.
+fn run(
+    scenario: Scenario,
+    amounts: &Amounts,
+    servers: &[Server],
+    runs: usize,
+    exact: bool,
+    places: &Places,
+) -> Result<Results> {
+    let cases = scenario.cases(amounts)?;
+    if runs == 0 || servers.is_empty() {
+        bail!("--runs and --servers must not be empty");
+    }
+    let mut results = Results { scenario, cases, servers: servers.to_vec(), runs: Vec::new() };
+    for number in 0..runs {
+        for (at, case) in results.cases.iter().enumerate() {
+            for server in servers {
+                let name = server.name();
+                eprintln!("{scenario:?} {} run {} of {runs}: {name}", case.label, number + 1);
+                let figures = scenario::run(*server, case, exact, places)
+                    .with_context(|| format!("{scenario:?} {} on {name}", case.label))?;
+                results.runs.push(Run { server: *server, case: at, figures });
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// As many descriptors as we are allowed; servers inherit the limit.
+fn raise_descriptor_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(())
 }

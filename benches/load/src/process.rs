@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::server::{Places, Server};
+use crate::client::subscribers::Target;
+use crate::server::{Places, Scratch, Server, Transport};
 
 /// Kernel clock ticks a second (`USER_HZ`), fixed at 100 on every Linux that user space sees.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -20,8 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running server with its workers; ended when dropped.
 pub(crate) struct Process {
     child: Child,
+    /// Where it takes publishes, and subscribers without TLS.
     pub(crate) address: SocketAddr,
-    scratch: Option<PathBuf>,
+    /// Where it takes subscribers with TLS.
+    tls_address: Option<SocketAddr>,
+    certificate: Option<PathBuf>,
+    transport: Transport,
+    /// Its files, which go when it has ended: fields are dropped after the process.
+    _scratch: Option<Scratch>,
 }
 
 impl Process {
@@ -34,19 +41,44 @@ impl Process {
         })?;
         let stdout = child.stdout.take().context("no stdout")?;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = Self { child, address: start.address.unwrap_or(any), scratch: start.scratch };
+        let mut process = Self {
+            child,
+            address: start.address.unwrap_or(any),
+            tls_address: None,
+            certificate: start.certificate,
+            transport: server.transport(),
+            _scratch: start.scratch,
+        };
         if start.address.is_some() {
             process.wait_until_it_accepts()?;
             return Ok(process);
         }
         for line in BufReader::new(stdout).lines() {
-            if let Some((_, address)) = line?.split_once("http://") {
-                process.address =
-                    address.trim_end_matches('/').parse().context("the server prints its address")?;
+            let line = line?;
+            let address = |scheme| match line.split_once(scheme) {
+                None => Ok(None),
+                Some((_, address)) => {
+                    address.trim_end_matches('/').parse().map(Some).context("the server prints its address")
+                }
+            };
+            if let Some(address) = address("http://")? {
+                process.address = address;
+            }
+            process.tls_address = process.tls_address.or(address("https://")?);
+            if process.address != any && (process.tls_address.is_some() || !process.transport.is_tls()) {
                 return Ok(process);
             }
         }
         bail!("{server:?} ended before it listened")
+    }
+
+    /// Where subscribers go.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            transport: self.transport,
+            address: self.tls_address.unwrap_or(self.address),
+            certificate: self.certificate.as_deref(),
+        }
     }
 
     fn wait_until_it_accepts(&mut self) -> Result<()> {
@@ -118,8 +150,5 @@ impl Drop for Process {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(scratch) = &self.scratch {
-            let _ = fs::remove_dir_all(scratch);
-        }
     }
 }

@@ -1,45 +1,120 @@
-//! Medians and ratios.
+//! Results as tables: medians, spread, and ratios to the first server.
 
-use crate::scenario::{Figures, Scenario};
+use std::fmt::Write;
+
+use crate::figure::{Figure, Spread};
+use crate::plan::{Case, Scenario};
 use crate::server::Server;
 
-/// Prints a table in Markdown: one line a server, and each figure as a ratio to the first server's.
-pub(crate) fn print(
-    scenario: &Scenario,
-    subscribers: usize,
-    size: usize,
-    servers: &[Server],
-    results: &[(Server, Figures)],
-) {
-    let (name, unit, figure): (&str, &str, fn(&Figures, usize) -> f64) = match scenario {
-        Scenario::Burst { .. } => ("deliveries per second", "", |f, _| f.deliveries as f64 / f.seconds),
-        Scenario::Paced { .. } => {
-            ("CPU of the server per delivery", " us", |f, _| f.cpu * 1e6 / f.deliveries as f64)
+/// All runs of one scenario.
+pub(crate) struct Results {
+    pub(crate) scenario: Scenario,
+    pub(crate) cases: Vec<Case>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// One run.
+pub(crate) struct Run {
+    pub(crate) server: Server,
+    /// Index of its case.
+    pub(crate) case: usize,
+    pub(crate) figures: Vec<Figure>,
+}
+
+impl Results {
+    /// Names and units of what was measured, in order.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, &'static str)> {
+        let figures = self.runs.first().map_or(&[][..], |run| &run.figures);
+        figures.iter().map(|figure| (figure.name, figure.unit)).collect()
+    }
+
+    /// One figure of a case on a server.
+    pub(crate) fn spread(&self, server: Server, case: usize, figure: &str) -> Option<Spread> {
+        let runs = self.runs.iter().filter(|run| run.server == server && run.case == case);
+        let values = runs.flat_map(|run| &run.figures).filter(|one| one.name == figure);
+        Spread::of(values.map(|one| one.value).collect())
+    }
+
+    /// A table for each figure, in Markdown.
+    pub(crate) fn tables(&self) -> String {
+        let mut text = String::new();
+        for (name, unit) in self.figures() {
+            let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+            let first = self.servers.first().map_or_else(String::new, |server| server.name());
+            let many = self.cases.len() > 1;
+            let case = if many { "| case " } else { "" };
+            let rule = if many { "|---" } else { "" };
+            let _ = writeln!(text, "{case}| server | {name}{unit} | least | most | ratio to {first} |");
+            let _ = writeln!(text, "{rule}|---|---:|---:|---:|---:|");
+            for (at, case) in self.cases.iter().enumerate() {
+                let mut base = None;
+                for server in &self.servers {
+                    let Some(spread) = self.spread(*server, at, name) else { continue };
+                    let base = *base.get_or_insert(spread.median);
+                    if many {
+                        let _ = write!(text, "| {} ", case.label);
+                    }
+                    let _ = writeln!(
+                        text,
+                        "| {} | {} | {} | {} | {:.2} |",
+                        server.name(),
+                        show(spread.median),
+                        show(spread.least),
+                        show(spread.most),
+                        spread.median / base
+                    );
+                }
+            }
+            text.push('\n');
         }
-        Scenario::Idle => {
-            ("memory of the server per subscriber", " B", |f, subscribers| f.memory / subscribers as f64)
-        }
-    };
-    println!("{scenario:?}, {subscribers} subscribers, {size} B\n");
-    println!("| server | {name} (median) | least | most | ratio to {:?} |", servers[0]);
-    println!("|---|---:|---:|---:|---:|");
-    let mut first = None;
-    for server in servers {
-        let mut values: Vec<f64> =
-            results.iter().filter(|(of, _)| of == server).map(|(_, f)| figure(f, subscribers)).collect();
-        values.sort_by(f64::total_cmp);
-        let (least, median, most) = (values[0], values[values.len() / 2], values[values.len() - 1]);
-        let first = *first.get_or_insert(median);
-        println!(
-            "| {server:?} | {} | {} | {} | {:.2} |",
-            show(median, unit),
-            show(least, unit),
-            show(most, unit),
-            median / first
-        );
+        text
     }
 }
 
-fn show(value: f64, unit: &str) -> String {
-    if value >= 100.0 { format!("{value:.0}{unit}") } else { format!("{value:.2}{unit}") }
+/// Three digits that matter, thousands apart.
+pub(crate) fn show(value: f64) -> String {
+    match value.abs() {
+        v if v >= 1e6 => format!("{:.2} M", value / 1e6),
+        v if v >= 1e4 => format!("{:.1} k", value / 1e3),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Act;
+
+    #[test]
+    fn a_table_has_medians_and_ratios() {
+        let run = |server, value| Run { server, case: 0, figures: vec![Figure::new("time", "us", value)] };
+        let results = Results {
+            scenario: Scenario::Burst,
+            cases: vec![Case {
+                label: String::new(),
+                subscribers: 1,
+                size: 10,
+                act: Act::Burst { events: 1 },
+            }],
+            servers: vec![Server::Fanfare, Server::Floor],
+            runs: vec![
+                run(Server::Fanfare, 2.0),
+                run(Server::Floor, 1.0),
+                run(Server::Fanfare, 4.0),
+                run(Server::Fanfare, 3.0),
+            ],
+        };
+        assert_eq!(
+            results.tables(),
+            "| server | time, us | least | most | ratio to fanfare |\n|---|---:|---:|---:|---:|\n\
+             | fanfare | 3.00 | 2.00 | 4.00 | 1.00 |\n| floor | 1.00 | 1.00 | 1.00 | 0.33 |\n\n"
+        );
+        assert_eq!(
+            (show(24_600_000.0), show(12_345.0), show(0.5)),
+            ("24.60 M".into(), "12.3 k".into(), "0.50".into())
+        );
+    }
 }

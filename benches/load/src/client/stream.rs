@@ -1,0 +1,147 @@
+//! One reader's view of its bytes: where the head ends, where events end, and which events they are.
+
+use anyhow::{Context, Result, bail};
+use memchr::memmem;
+
+use crate::server::DIGITS;
+
+/// How the data of an event starts; its number follows.
+const DATA: &[u8] = b"data: ";
+/// What is kept of the last bytes, enough for an id line.
+const RECENT: usize = 512;
+
+/// What has been seen of one stream.
+pub(crate) struct Stream {
+    /// The head of the answer has ended.
+    pub(crate) streaming: bool,
+    /// The last byte was LF, so that an event end may stand across two reads.
+    after_line_end: bool,
+    /// The number that the next event has to have.
+    next: u64,
+    /// The end of what was looked at, in case an event's number stands across two reads.
+    tail: Vec<u8>,
+    /// The last bytes, for [`Stream::last_id`]; kept by readers that are asked to.
+    recent: Option<Vec<u8>>,
+}
+
+impl Stream {
+    /// A stream with a head to come, whose first event has the number `next`.
+    pub(crate) fn new(next: u64, keeps_recent: bool) -> Self {
+        let recent = keeps_recent.then(Vec::new);
+        Self { streaming: false, after_line_end: false, next, tail: Vec::new(), recent }
+    }
+
+    /// Takes bytes; returns how many events end in them. With `exact`, every event has to have its number.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], exact: bool) -> Result<u64> {
+        if !self.streaming {
+            // A head is small and sent at once by every server here.
+            let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
+            if !bytes.starts_with(b"HTTP/1.1 200") {
+                bail!("not subscribed: {}", String::from_utf8_lossy(&bytes[..end]));
+            }
+            self.streaming = true;
+            bytes = &bytes[end + 4..];
+        }
+        if exact {
+            self.check(bytes)?;
+        }
+        if let Some(recent) = &mut self.recent {
+            recent.extend_from_slice(&bytes[bytes.len().saturating_sub(RECENT)..]);
+            recent.drain(..recent.len().saturating_sub(RECENT));
+        }
+        let mut ends = 0;
+        let mut rest = bytes;
+        if self.after_line_end && rest.first() == Some(&b'\n') {
+            ends += 1;
+            // Not half of another end.
+            rest = &rest[1..];
+        }
+        ends += memmem::find_iter(rest, b"\n\n").count() as u64;
+        self.after_line_end = match rest.last() {
+            Some(last) => *last == b'\n' && !rest.ends_with(b"\n\n"),
+            None => self.after_line_end && bytes.is_empty(),
+        };
+        Ok(ends)
+    }
+
+    /// Numbers in these bytes have to go on where the last ones ended.
+    fn check(&mut self, bytes: &[u8]) -> Result<()> {
+        self.tail.extend_from_slice(bytes);
+        let mut done = 0;
+        for at in memmem::find_iter(&self.tail, DATA) {
+            let digits = at + DATA.len()..at + DATA.len() + DIGITS;
+            let Some(digits) = self.tail.get(digits.clone()) else { break };
+            let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
+            let number = number.with_context(|| format!("data without a number: {digits:?}"))?;
+            if number != self.next {
+                bail!("event {number} came, event {} was next", self.next);
+            }
+            self.next += 1;
+            done = at + DATA.len() + DIGITS;
+        }
+        let keep = DATA.len() + DIGITS;
+        self.tail.drain(..done.max(self.tail.len().saturating_sub(keep)));
+        Ok(())
+    }
+
+    /// The id of the last event.
+    pub(crate) fn last_id(&self) -> Result<String> {
+        let recent = self.recent.as_deref().context("this reader keeps no ids")?;
+        let start = memmem::rfind(recent, b"id: ").context("an event without id")? + 4;
+        let length = memchr::memchr(b'\n', &recent[start..]).context("an id without end")?;
+        Ok(std::str::from_utf8(&recent[start..start + length])?.trim_end().to_owned())
+    }
+
+    /// The number that the next event has to have, where numbers are checked.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nx: y\r\n\r\n";
+
+    fn whole(events: u64) -> String {
+        let event = |n| {
+            let text = format!("data: {n:010}xx\nid: e-{n}\n\n");
+            format!("{:x}\r\n{text}\r\n", text.len())
+        };
+        format!("{HEAD}2\r\n:\n\r\n{}", (0..events).map(event).collect::<String>())
+    }
+
+    #[test]
+    fn events_are_counted_wherever_the_bytes_are_cut() {
+        let text = whole(3);
+        for first in HEAD.len()..text.len() {
+            let mut stream = Stream::new(0, true);
+            let (one, two) = text.as_bytes().split_at(first);
+            let ends = stream.feed(one, true).unwrap() + stream.feed(two, true).unwrap();
+            assert_eq!((ends, stream.next()), (3, 3), "cut at {first}");
+            assert_eq!(stream.last_id().unwrap(), "e-2");
+        }
+    }
+
+    #[test]
+    fn byte_by_byte_too() {
+        let text = whole(3);
+        let mut stream = Stream::new(0, false);
+        let mut ends = stream.feed(HEAD.as_bytes(), true).unwrap();
+        for byte in &text.as_bytes()[HEAD.len()..] {
+            ends += stream.feed(std::slice::from_ref(byte), true).unwrap();
+        }
+        assert_eq!((ends, stream.next()), (3, 3));
+    }
+
+    #[test]
+    fn what_is_missing_double_or_refused_is_seen() {
+        let text = whole(3);
+        assert!(Stream::new(1, false).feed(text.as_bytes(), true).is_err(), "0 came, 1 was next");
+        let mut twice = Stream::new(0, false);
+        twice.feed(text.as_bytes(), true).unwrap();
+        assert!(twice.feed(&text.as_bytes()[HEAD.len()..], true).is_err(), "0 came again");
+        assert!(Stream::new(0, false).feed(b"HTTP/1.1 503 No\r\n\r\n", false).is_err());
+    }
+}

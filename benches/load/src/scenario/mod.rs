@@ -1,0 +1,118 @@
+//! One run: a freshly started server, its subscribers, what is done to it, and what that measured.
+//!
+//! Every run begins with one event to all subscribers, read and checked by each, and ends with a check that each has got
+//! every event, once.
+
+mod many;
+mod rounds;
+mod steady;
+mod storm;
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::client::publisher::Publisher;
+use crate::client::subscribers::Subscribers;
+use crate::client::tally::Look;
+use crate::figure::Figure;
+use crate::plan::{Act, Case};
+use crate::process::Process;
+use crate::server::{Places, Server};
+
+/// How long a server rests before its idle memory is read.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How long the readers wait for bytes before they look whether the publisher is done.
+const TURN: Duration = Duration::from_millis(20);
+
+/// A server with subscribers that have got the first event.
+struct Bench<'a> {
+    server: Server,
+    case: &'a Case,
+    process: Process,
+    readers: Subscribers,
+    publisher: Publisher,
+    /// Look at every event of every reader.
+    exact: bool,
+}
+
+/// Runs a case once.
+pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> Result<Vec<Figure>> {
+    let process = Process::start(server, places)?;
+    // Memory is compared with that of a server that has served.
+    if !server.is_floor() {
+        Publisher::connect(process.address)?.publish(&server.body(0..1, case.size))?;
+    }
+    let before = process.memory()?;
+    let readers = Subscribers::open(&process.target(), case.subscribers, 0, None)
+        .context("subscribers did not get their streams")?;
+    if let Act::Idle = case.act {
+        sleep(SETTLE);
+        let added = process.memory()?.saturating_sub(before) as f64;
+        let value = added / case.subscribers as f64;
+        return Ok(vec![Figure::new("memory of the server per subscriber", "B", value)]);
+    }
+    let stuck = match case.act {
+        Act::Paced { stuck, .. } => crate::client::stuck::open(process.address, stuck)?,
+        _ => Vec::new(),
+    };
+    let publisher = Publisher::connect(process.address)?;
+    let mut bench = Bench { server, case, process, readers, publisher, exact };
+    bench.warm_up()?;
+    let figures = match case.act {
+        Act::Idle => Vec::new(),
+        Act::Burst { events } => bench.burst(events)?,
+        Act::Paced { events, gap, times, .. } => bench.paced(events, gap, times)?,
+        Act::PingPong { events } => bench.ping_pong(events)?,
+        Act::Storm { missed } => bench.storm(missed)?,
+        Act::Publishers { publishers, events } => bench.publishers(publishers, events)?,
+    };
+    drop(stuck);
+    Ok(figures)
+}
+
+impl Bench<'_> {
+    /// The first event, numbered 0: whoever has it is subscribed.
+    fn warm_up(&mut self) -> Result<()> {
+        self.readers.begin(Look::Exact, None);
+        self.publisher.publish(&self.server.body(0..1, self.case.size))?;
+        self.readers.finish(1).context("the first event")
+    }
+
+    /// How readers look at what comes, unless every event is to be looked at anyway.
+    fn look(&self, look: Look) -> Look {
+        if self.exact { Look::Exact } else { look }
+    }
+
+    /// Reads while `publish` runs on a thread of its own, so that a server that answers late does not keep the readers from
+    /// reading; returns when every reader has `events`.
+    fn read_while<T: Send>(
+        &mut self,
+        events: usize,
+        publish: impl FnOnce(Server, &mut Publisher) -> Result<T> + Send,
+    ) -> Result<T> {
+        let (server, publisher, readers) = (self.server, &mut self.publisher, &mut self.readers);
+        let published = std::thread::scope(|scope| {
+            let publishing = scope.spawn(move || publish(server, publisher));
+            while !publishing.is_finished() {
+                readers.read_once(TURN)?;
+            }
+            publishing.join().map_err(|_| anyhow!("the publisher panicked"))?
+        })?;
+        self.readers.finish(events as u64)?;
+        Ok(published)
+    }
+
+    /// CPU of the server and time that `body` took, in seconds.
+    fn measured<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<(T, f64, f64)> {
+        let (cpu, started) = (self.process.cpu()?, Instant::now());
+        let value = body(self)?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok((value, self.process.cpu()? - cpu, seconds))
+    }
+
+    fn deliveries(&self, events: usize) -> f64 {
+        (events * self.case.subscribers) as f64
+    }
+}

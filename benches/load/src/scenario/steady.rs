@@ -1,0 +1,75 @@
+//! Events back to back, and events at a rate.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::Bench;
+use crate::client::tally::Look;
+use crate::figure::{Figure, percentiles};
+
+impl Bench<'_> {
+    /// As fast as the server takes them, in bodies of many.
+    pub(super) fn burst(&mut self, events: usize) -> Result<Vec<Figure>> {
+        let size = self.case.size;
+        let look = self.look(Look::Bytes);
+        self.readers.begin(look, None);
+        let ((), cpu, seconds) = self.measured(|bench| {
+            bench.read_while(events, |server, publisher| {
+                let mut done = 0;
+                while done < events {
+                    let count = (events - done).min(server.burst_body());
+                    publisher.publish(&server.body(1 + done..1 + done + count, size))?;
+                    done += count;
+                }
+                Ok(())
+            })
+        })?;
+        let deliveries = self.deliveries(events);
+        Ok(vec![
+            Figure::new("deliveries per second", "", deliveries / seconds),
+            Figure::new("CPU of the server per delivery", "us", cpu * 1e6 / deliveries),
+            Figure::new("data delivered", "MB/s", deliveries * size as f64 / seconds / 1e6),
+        ])
+    }
+
+    /// One event every `gap`. With `times`, how late each reached the readers, counted from when it was due: a server that
+    /// stalls is charged for what waits meanwhile.
+    pub(super) fn paced(&mut self, events: usize, gap: Duration, times: bool) -> Result<Vec<Figure>> {
+        let size = self.case.size;
+        let look = self.look(if times { Look::Events } else { Look::Bytes });
+        self.readers.begin(look, times.then_some(events));
+        let memory = self.process.memory()?;
+        let (due, cpu, _) = self.measured(|bench| {
+            bench.read_while(events, |server, publisher| {
+                let start = Instant::now();
+                let mut all_due = Vec::with_capacity(events);
+                for n in 0..events {
+                    let body = server.body(1 + n..2 + n, size);
+                    // By the plan, not by the last answer: a stall does not slow the publisher down for good.
+                    let due = start + gap * u32::try_from(n)?;
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    publisher.publish(&body)?;
+                    all_due.push(due);
+                }
+                Ok(all_due)
+            })
+        })?;
+        let grown = self.process.memory()?.saturating_sub(memory) as f64;
+        let per_delivery = cpu * 1e6 / self.deliveries(events);
+        let mut figures = vec![Figure::new("CPU of the server per delivery", "us", per_delivery)];
+        if times {
+            let (median, last) = self.readers.arrivals()?;
+            let [p50, p99, p999] = percentiles(&due, &last, [0.5, 0.99, 0.999]);
+            figures.push(Figure::new("publish to the last subscriber, p50", "ms", p50));
+            figures.push(Figure::new("publish to the last subscriber, p99", "ms", p99));
+            figures.push(Figure::new("publish to the last subscriber, p99.9", "ms", p999));
+            let [p50, p99, p999] = percentiles(&due, &median, [0.5, 0.99, 0.999]);
+            figures.push(Figure::new("publish to the median subscriber, p50", "ms", p50));
+            figures.push(Figure::new("publish to the median subscriber, p99", "ms", p99));
+            figures.push(Figure::new("publish to the median subscriber, p99.9", "ms", p999));
+            figures.push(Figure::new("memory that the server grew by", "KiB", grown / 1024.0));
+        }
+        Ok(figures)
+    }
+}
