@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
 use crate::{
-    budget, build, docs, exports, h2spec, header, install, layers, licences, native, node_binding, parity,
-    purity, python_binding, sdk, suites,
+    bench, budget, build, docs, exports, h2spec, header, install, layers, licences, native, node_binding,
+    parity, purity, python_binding, sdk, suites,
 };
 
 /// A command as the user types it.
@@ -80,6 +80,17 @@ const COMMANDS: &[Command] = &[
         run: |steps, args| {
             let seconds = args.first().map_or(Ok(60), |text| text.parse::<u64>())?;
             steps.step("fuzz", || build::fuzz(seconds))
+        },
+    },
+    Command {
+        name: "bench",
+        usage: "[--full|--smoke]",
+        help: "Fanfare beside floors and peers: ten minutes on a quiet machine, --full hours;\n\
+               writes docs/performance/. --smoke only shows that everything runs.",
+        run: |steps, args| {
+            steps.step("install peers", install::peers)?;
+            steps.step("release binaries", bench::build)?;
+            steps.step("bench", || bench::run(bench::Extent::parse(args.first().map(String::as_str))))
         },
     },
     Command {
@@ -260,6 +271,7 @@ fn parse(args: &[String]) -> Result<&'static Command> {
         (_, []) => {}
         ("[--check]", [flag]) if flag == "--check" => {}
         ("--prefix DIR", [flag, dir]) if flag == "--prefix" && !dir.is_empty() => {}
+        ("[--full|--smoke]", [flag]) if ["--full", "--smoke"].contains(&flag.as_str()) => {}
         ("[SECONDS]", [seconds]) if seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0) => {}
         (_, rest) => bail!("`{name}` does not take `{}`{}", rest.join(" "), usage(command)),
     }
@@ -310,9 +322,18 @@ mod tests {
         assert_eq!(name("test").unwrap(), "test");
         assert_eq!(name("docs --check").unwrap(), "docs");
         assert_eq!(name("fuzz 30").unwrap(), "fuzz");
-        for bad in
-            ["tset", "", "test now", "docs --chekc", "fuzz soon", "fuzz 0", "fuzz -1", "docs --check x"]
-        {
+        assert_eq!(name("bench --full").unwrap(), "bench");
+        for bad in [
+            "tset",
+            "",
+            "test now",
+            "docs --chekc",
+            "fuzz soon",
+            "fuzz 0",
+            "fuzz -1",
+            "docs --check x",
+            "bench --slow",
+        ] {
             assert!(name(bad).is_err(), "{bad}");
         }
     }

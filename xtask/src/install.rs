@@ -38,6 +38,19 @@ const SYSTEM: &[Package] = &[
     Package { name: "nginx-light", commands: &["nginx", "/usr/sbin/nginx"] },
 ];
 
+/// What the benches need on top: a peer.
+const BENCH: &[Package] = &[
+    Package { name: "nginx-light", commands: &["nginx", "/usr/sbin/nginx"] },
+    Package { name: "libnginx-mod-nchan", commands: &["/usr/lib/nginx/modules/ngx_nchan_module.so"] },
+];
+
+/// Folder of the benches' Node peers, with their `package.json`.
+const BENCH_NODE: &str = "benches/peers/node";
+/// What the benches' Python peers run on.
+const BENCH_PYTHON: &str = "benches/peers/python/requirements.txt";
+/// The environment of the benches' Python peers in the target directory.
+const BENCH_VENV: &str = "bench-venv";
+
 /// Folder of the Python suites, with their `requirements.txt`.
 pub(crate) const PYTHON_SUITES: &str = "tests/python";
 /// Folder of the Node suites, with their `package.json`.
@@ -47,7 +60,7 @@ pub(crate) const NODE_BINDING: &str = "bindings/node";
 
 /// Everything that `test` needs.
 pub(crate) fn everything() -> Result<()> {
-    system()?;
+    system(SYSTEM)?;
     if files::root().join(PYTHON_SUITES).is_dir() {
         python()?;
     }
@@ -57,6 +70,18 @@ pub(crate) fn everything() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the load bench compares with.
+pub(crate) fn peers() -> Result<()> {
+    system(BENCH)?;
+    python_packages(BENCH_VENV, BENCH_PYTHON)?;
+    node(BENCH_NODE)
+}
+
+/// The interpreter of the Python peers.
+pub(crate) fn python_of_peers() -> PathBuf {
+    interpreter(BENCH_VENV)
 }
 
 /// The cargo tools that `ci` needs on top.
@@ -89,23 +114,23 @@ pub(crate) fn interpreter(venv: &str) -> PathBuf {
     files::target().join(venv).join("bin/python")
 }
 
-fn system() -> Result<()> {
-    let missing = missing_packages();
+fn system(wanted: &[Package]) -> Result<()> {
+    let missing = missing_packages(wanted);
     if missing.is_empty() {
         say("    system packages: all there");
         return Ok(());
     }
     apt_install(&missing)?;
-    let still = missing_packages();
+    let still = missing_packages(wanted);
     if !still.is_empty() {
         bail!("apt installed {}, but the command is not on PATH", still.join(", "));
     }
     Ok(())
 }
 
-fn missing_packages() -> Vec<&'static str> {
+fn missing_packages(wanted: &[Package]) -> Vec<&'static str> {
     let is_there = |package: &&Package| package.commands.iter().any(|name| find_command(name).is_some());
-    SYSTEM.iter().filter(|package| !is_there(package)).map(|package| package.name).collect()
+    wanted.iter().filter(|package| !is_there(package)).map(|package| package.name).collect()
 }
 
 fn apt_install(packages: &[&str]) -> Result<()> {
@@ -159,7 +184,7 @@ fn python() -> Result<()> {
 pub(crate) fn python_packages(name: &str, requirements: &str) -> Result<()> {
     let file = files::root().join(requirements);
     let wanted = files::read(&file)
-        .with_context(|| format!("{requirements} has to list pytest and what the tests use"))?;
+        .with_context(|| format!("{requirements} has to list the packages, pytest for tests"))?;
     let python = interpreter(name);
     let venv = files::target().join(name);
     if !Program::new(&python).args(["-c", "import pip"]).works() {

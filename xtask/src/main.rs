@@ -18,6 +18,7 @@ mod purity;
 
 mod install;
 
+mod bench;
 mod build;
 mod docs;
 mod h2spec;

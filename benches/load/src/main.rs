@@ -21,6 +21,13 @@ mod scenario;
 
 mod report;
 
+mod claims;
+mod machine;
+mod plot;
+mod suite;
+
+mod page;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +37,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use plan::{Amounts, Scenario};
 use report::{Results, Run};
 use server::{Places, Server};
+use suite::Extent;
 
 /// Fan-out load: Fanfare beside the bare send loop and beside peers, in one run.
 #[derive(Parser)]
@@ -58,6 +66,14 @@ struct PlaceArgs {
 enum What {
     /// Run one scenario and print its tables.
     Run(RunArgs),
+    /// Run a set of scenarios and write a report.
+    Suite {
+        #[arg(long, default_value = "short")]
+        extent: Extent,
+        /// Folder of the report.
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 #[derive(clap::Args)]
@@ -112,6 +128,15 @@ fn main() -> Result<()> {
             let results = args.run(&places)?;
             println!("{}", results.tables());
             Ok(())
+        }
+        What::Suite { extent, out } => {
+            // First, because it also says what others do on the machine.
+            let machine = machine::describe(&places);
+            let mut all = Vec::new();
+            for entry in suite::entries(extent) {
+                all.push(run(entry.scenario, &entry.amounts, &entry.servers, entry.runs, false, &places)?);
+            }
+            page::write(&out, extent, &machine, &all)
         }
     }
 }

@@ -57,12 +57,12 @@ impl Results {
                     }
                     let _ = writeln!(
                         text,
-                        "| {} | {} | {} | {} | {:.2} |",
+                        "| {} | {} | {} | {} | {} |",
                         server.name(),
                         show(spread.median),
                         show(spread.least),
                         show(spread.most),
-                        spread.median / base
+                        ratio(spread.median, base)
                     );
                 }
             }
@@ -70,6 +70,11 @@ impl Results {
         }
         text
     }
+}
+
+/// A ratio; the clock of CPU ticks in hundredths, so that a short run may have used none.
+fn ratio(value: f64, base: f64) -> String {
+    if base > 0.0 { format!("{:.2}", value / base) } else { "-".to_owned() }
 }
 
 /// Three digits that matter, thousands apart.

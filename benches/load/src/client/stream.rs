@@ -5,8 +5,8 @@ use memchr::memmem;
 
 use crate::server::DIGITS;
 
-/// How the data of an event starts; its number follows.
-const DATA: &[u8] = b"data: ";
+/// How the data of an event starts. A space may follow (WHATWG HTML 9.2.6), then its number.
+const DATA: &[u8] = b"data:";
 /// What is kept of the last bytes, enough for an id line.
 const RECENT: usize = 512;
 
@@ -16,6 +16,10 @@ pub(crate) struct Stream {
     pub(crate) streaming: bool,
     /// The last byte was LF, so that an event end may stand across two reads.
     after_line_end: bool,
+    /// The block that has not ended yet has data: it will be an event, and no comment alone.
+    has_data: bool,
+    /// The last bytes of that block, as long as it has none.
+    block: Vec<u8>,
     /// The number that the next event has to have.
     next: u64,
     /// The end of what was looked at, in case an event's number stands across two reads.
@@ -28,7 +32,15 @@ impl Stream {
     /// A stream with a head to come, whose first event has the number `next`.
     pub(crate) fn new(next: u64, keeps_recent: bool) -> Self {
         let recent = keeps_recent.then(Vec::new);
-        Self { streaming: false, after_line_end: false, next, tail: Vec::new(), recent }
+        Self {
+            streaming: false,
+            after_line_end: false,
+            has_data: false,
+            block: Vec::new(),
+            next,
+            tail: Vec::new(),
+            recent,
+        }
     }
 
     /// Takes bytes; returns how many events end in them. With `exact`, every event has to have its number.
@@ -52,16 +64,39 @@ impl Stream {
         let mut ends = 0;
         let mut rest = bytes;
         if self.after_line_end && rest.first() == Some(&b'\n') {
-            ends += 1;
+            ends += self.end_block();
             // Not half of another end.
             rest = &rest[1..];
         }
-        ends += memmem::find_iter(rest, b"\n\n").count() as u64;
-        self.after_line_end = match rest.last() {
-            Some(last) => *last == b'\n' && !rest.ends_with(b"\n\n"),
-            None => self.after_line_end && bytes.is_empty(),
-        };
+        let mut start = 0;
+        for end in memmem::find_iter(rest, b"\n\n") {
+            self.look_for_data(&rest[start..end]);
+            ends += self.end_block();
+            start = end + 2;
+        }
+        self.look_for_data(&rest[start..]);
+        if !bytes.is_empty() {
+            self.after_line_end = rest.len() > start && rest.ends_with(b"\n");
+        }
         Ok(ends)
+    }
+
+    /// Takes a part of a block.
+    fn look_for_data(&mut self, part: &[u8]) {
+        if self.has_data {
+            return;
+        }
+        self.block.extend_from_slice(&part[..part.len().min(DATA.len() - 1)]);
+        self.has_data = memmem::find(part, DATA).is_some() || memmem::find(&self.block, DATA).is_some();
+        // What the start of the next part may complete.
+        self.block.extend_from_slice(&part[part.len().min(DATA.len() - 1)..]);
+        self.block.drain(..self.block.len().saturating_sub(DATA.len() - 1));
+    }
+
+    /// A blank line came; 1 if it ended an event, 0 if it ended a comment.
+    fn end_block(&mut self) -> u64 {
+        self.block.clear();
+        u64::from(std::mem::take(&mut self.has_data))
     }
 
     /// Numbers in these bytes have to go on where the last ones ended.
@@ -69,17 +104,18 @@ impl Stream {
         self.tail.extend_from_slice(bytes);
         let mut done = 0;
         for at in memmem::find_iter(&self.tail, DATA) {
-            let digits = at + DATA.len()..at + DATA.len() + DIGITS;
-            let Some(digits) = self.tail.get(digits.clone()) else { break };
+            let start = at + DATA.len();
+            let start = if self.tail.get(start) == Some(&b' ') { start + 1 } else { start };
+            let Some(digits) = self.tail.get(start..start + DIGITS) else { break };
             let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
             let number = number.with_context(|| format!("data without a number: {digits:?}"))?;
             if number != self.next {
                 bail!("event {number} came, event {} was next", self.next);
             }
             self.next += 1;
-            done = at + DATA.len() + DIGITS;
+            done = start + DIGITS;
         }
-        let keep = DATA.len() + DIGITS;
+        let keep = DATA.len() + 1 + DIGITS;
         self.tail.drain(..done.max(self.tail.len().saturating_sub(keep)));
         Ok(())
     }
@@ -106,10 +142,12 @@ mod tests {
 
     fn whole(events: u64) -> String {
         let event = |n| {
-            let text = format!("data: {n:010}xx\nid: e-{n}\n\n");
+            // With and without the space that servers may leave out.
+            let space = if n % 2 == 0 { " " } else { "" };
+            let text = format!("data:{space}{n:010}xx\nid: e-{n}\n\n");
             format!("{:x}\r\n{text}\r\n", text.len())
         };
-        format!("{HEAD}2\r\n:\n\r\n{}", (0..events).map(event).collect::<String>())
+        format!("{HEAD}2\r\n:\n\r\n: hi\n\n{}", (0..events).map(event).collect::<String>())
     }
 
     #[test]

@@ -91,13 +91,16 @@ impl Subscribers {
 
     /// Reads until `done`.
     fn read_until(&mut self, done: impl Fn(&Self) -> bool) -> Result<()> {
-        let mut progress = Instant::now();
+        let started = Instant::now();
+        let mut progress = started;
         while !done(self) {
             if self.read_once(Duration::from_millis(100))? {
                 progress = Instant::now();
-            } else if progress.elapsed() > PATIENCE {
+            }
+            // Signs of life are progress of a kind, and not enough.
+            if progress.elapsed() > PATIENCE || started.elapsed() > 5 * PATIENCE {
                 let (sum, least) = self.tally_ref(|tally| (tally.delivered, tally.least()));
-                bail!("nothing came for {PATIENCE:?}; {sum} deliveries counted so far, the least {least}");
+                bail!("events do not come any more; {sum} deliveries counted so far, the least {least}");
             }
         }
         Ok(())

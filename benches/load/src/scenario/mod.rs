@@ -41,7 +41,7 @@ struct Bench<'a> {
 pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> Result<Vec<Figure>> {
     let process = Process::start(server, places)?;
     // Memory is compared with that of a server that has served.
-    if !server.is_floor() {
+    if matches!(case.act, Act::Idle) && !server.is_floor() {
         Publisher::connect(process.address)?.publish(&server.body(0..1, case.size))?;
     }
     let before = process.memory()?;

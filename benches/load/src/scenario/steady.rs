@@ -8,6 +8,9 @@ use super::Bench;
 use crate::client::tally::Look;
 use crate::figure::{Figure, percentiles};
 
+/// Bytes of data in one publish: below what every server takes as it comes.
+const BODY_BYTES: usize = 512 << 10;
+
 impl Bench<'_> {
     /// As fast as the server takes them, in bodies of many.
     pub(super) fn burst(&mut self, events: usize) -> Result<Vec<Figure>> {
@@ -16,9 +19,9 @@ impl Bench<'_> {
         self.readers.begin(look, None);
         let ((), cpu, seconds) = self.measured(|bench| {
             bench.read_while(events, |server, publisher| {
-                let mut done = 0;
+                let (mut done, most) = (0, server.burst_body().min(BODY_BYTES / size.max(1)).max(1));
                 while done < events {
-                    let count = (events - done).min(server.burst_body());
+                    let count = (events - done).min(most);
                     publisher.publish(&server.body(1 + done..1 + done + count, size))?;
                     done += count;
                 }

@@ -1,0 +1,128 @@
+//! What the project sets out to show, and what this run says of it.
+
+use std::fmt::Write;
+
+use crate::plan::Scenario;
+use crate::report::Results;
+use crate::server::Server;
+
+/// A bound on a value.
+#[derive(Clone, Copy)]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+const CPU: &str = "CPU of the server per delivery";
+const SPEED: &str = "deliveries per second";
+const MEMORY: &str = "memory of the server per subscriber";
+const LAST: &str = "publish to the last subscriber, p99";
+
+/// A table of the goals that the run has figures for, in Markdown; a goal that is missed is there like one that is met.
+pub(crate) fn table(all: &[Results]) -> String {
+    let of = |scenario: Scenario| all.iter().find(|results| results.scenario == scenario);
+    let value = |scenario, server, case, figure| {
+        of(scenario)?.spread(server, case, figure).map(|spread| spread.median)
+    };
+    let ratio = |scenario, figure, to| {
+        Some(value(scenario, Server::Fanfare, 0, figure)? / value(scenario, to, 0, figure)?)
+    };
+    let stuck = |figure| {
+        let one = |case| value(Scenario::Slow, Server::Fanfare, case, figure);
+        Some(one(1)? / one(0)?)
+    };
+    let lines: [(&str, Option<f64>, Goal); 9] = [
+        (
+            "paced: CPU per delivery, to the floor's",
+            ratio(Scenario::Paced, CPU, Server::Floor),
+            Goal::AtMost(1.10),
+        ),
+        (
+            "burst: deliveries per second, to axum's",
+            ratio(Scenario::Burst, SPEED, Server::Axum),
+            Goal::AtLeast(20.0),
+        ),
+        (
+            "burst: deliveries per second, to nchan's",
+            ratio(Scenario::Burst, SPEED, Server::Nchan),
+            Goal::AtLeast(50.0),
+        ),
+        (
+            "idle: bytes per subscriber",
+            value(Scenario::Idle, Server::Fanfare, 0, MEMORY),
+            Goal::AtMost(512.0),
+        ),
+        (
+            "latency: p99 to the last subscriber, to the floor's",
+            ratio(Scenario::Latency, LAST, Server::Floor),
+            Goal::AtMost(1.3),
+        ),
+        (
+            "growth: CPU per delivery relative to the floor's, most to least over all counts",
+            of(Scenario::Growth).and_then(flatness),
+            Goal::AtMost(1.15),
+        ),
+        ("slow: CPU per delivery with stuck readers, to that without", stuck(CPU), Goal::AtMost(1.05)),
+        ("slow: p99 to the last reader, with to without", stuck(LAST), Goal::AtMost(1.05)),
+        (
+            "slow: p50 to the last reader, with to without",
+            stuck("publish to the last subscriber, p50"),
+            Goal::AtMost(1.05),
+        ),
+    ];
+    let mut text = "## What it sets out to show\n\n| | goal | this run | |\n|---|---:|---:|---|\n".to_owned();
+    let head = text.len();
+    for (name, value, goal) in lines {
+        let Some(value) = value.filter(|value| value.is_finite()) else { continue };
+        let (bound, met) = match goal {
+            Goal::AtMost(most) => (format!("at most {most}"), value <= most),
+            Goal::AtLeast(least) => (format!("at least {least}"), value >= least),
+        };
+        let met = if met { "met" } else { "missed" };
+        let _ = writeln!(text, "| {name} | {bound} | {value:.2} | {met} |");
+    }
+    if text.len() == head {
+        return String::new();
+    }
+    text.push('\n');
+    text
+}
+
+/// How far the cost of a delivery, as a ratio to the floor's, spreads over the numbers of subscribers.
+fn flatness(results: &Results) -> Option<f64> {
+    let ratios: Vec<f64> = (0..results.cases.len())
+        .filter_map(|case| {
+            let one = |server| results.spread(server, case, CPU).map(|spread| spread.median);
+            Some(one(Server::Fanfare)? / one(Server::Floor)?)
+        })
+        .collect();
+    let most = ratios.iter().copied().fold(f64::NAN, f64::max);
+    let least = ratios.iter().copied().fold(f64::NAN, f64::min);
+    Some(most / least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::Figure;
+    use crate::plan::{Act, Case};
+    use crate::report::Run;
+
+    fn paced(fanfare: f64, floor: f64) -> Results {
+        let run = |server, value| Run { server, case: 0, figures: vec![Figure::new(CPU, "us", value)] };
+        let case = Case { label: String::new(), subscribers: 1, size: 10, act: Act::Idle };
+        Results {
+            scenario: Scenario::Paced,
+            cases: vec![case],
+            servers: vec![Server::Fanfare, Server::Floor],
+            runs: vec![run(Server::Fanfare, fanfare), run(Server::Floor, floor)],
+        }
+    }
+
+    #[test]
+    fn a_missed_goal_is_said() {
+        assert!(table(&[paced(1.2, 1.0)]).contains("| 1.20 | missed |"));
+        assert!(table(&[paced(1.1, 1.0)]).contains("| 1.10 | met |"));
+        assert_eq!(table(&[]), "");
+    }
+}

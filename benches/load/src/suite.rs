@@ -1,0 +1,133 @@
+//! The sets of scenarios that make a report.
+
+use clap::ValueEnum;
+
+use crate::plan::{Amounts, Scenario};
+use crate::server::Server;
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Extent {
+    /// As little as it takes to see that every scenario works with every server: its figures mean nothing.
+    Smoke,
+    /// About ten minutes.
+    Short,
+    /// All: some hours.
+    Full,
+}
+
+/// One scenario of a set.
+pub(crate) struct Entry {
+    pub(crate) scenario: Scenario,
+    pub(crate) amounts: Amounts,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) runs: usize,
+}
+
+/// What a user would pick instead.
+const PEERS: &[Server] =
+    &[Server::Axum, Server::Nchan, Server::Express, Server::BetterSse, Server::Starlette];
+const FLOORS: &[Server] = &[Server::Floor, Server::FloorUring];
+/// Fanfare's other transports.
+const SECURE: &[Server] = &[Server::FanfareH2, Server::FanfareTls, Server::FanfareH2Tls];
+
+/// The set of that extent, in the order of the report.
+pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
+    let scenarios: &[Scenario] = match extent {
+        Extent::Short => &[
+            Scenario::Burst,
+            Scenario::Paced,
+            Scenario::Idle,
+            Scenario::Latency,
+            Scenario::PingPong,
+            Scenario::Slow,
+        ],
+        Extent::Smoke | Extent::Full => Scenario::value_variants(),
+    };
+    let entry = |scenario: &Scenario| Entry {
+        scenario: *scenario,
+        amounts: amounts(*scenario, extent),
+        servers: servers(*scenario, extent),
+        runs: match extent {
+            Extent::Smoke => 1,
+            Extent::Short => 3,
+            Extent::Full => 5,
+        },
+    };
+    scenarios.iter().map(entry).collect()
+}
+
+/// Fanfare first: it is what the others are compared with.
+fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
+    let fast = [Server::Axum, Server::Nchan];
+    let others: Vec<&[Server]> = match (scenario, extent) {
+        (_, Extent::Smoke) => vec![SECURE, FLOORS, PEERS],
+        (Scenario::Latency, Extent::Short) => vec![FLOORS, &fast],
+        (Scenario::Slow, Extent::Short) => vec![],
+        (Scenario::Growth, _) => vec![FLOORS],
+        (Scenario::Sizes, _) => vec![SECURE, FLOORS, &fast],
+        (Scenario::Burst | Scenario::Paced | Scenario::Idle | Scenario::Latency, Extent::Full) => {
+            vec![SECURE, FLOORS, PEERS]
+        }
+        _ => vec![FLOORS, PEERS],
+    };
+    let all = [Server::Fanfare].into_iter().chain(others.into_iter().flatten().copied());
+    all.filter(|server| scenario.suits(*server)).collect()
+}
+
+fn amounts(scenario: Scenario, extent: Extent) -> Amounts {
+    let small = Amounts {
+        subscribers: 50,
+        size: 100,
+        events: 100,
+        rate: 50,
+        seconds: 1,
+        deliveries: 2000,
+        counts: vec![10, 100],
+        sizes: vec![10, 65536],
+        publishers: vec![1, 8],
+    };
+    let large = Amounts {
+        subscribers: 1000,
+        events: 1000,
+        seconds: 10,
+        deliveries: 600_000,
+        counts: vec![10, 100, 1000, 5000, 15000],
+        sizes: vec![10, 100, 1024, 8192, 65536],
+        publishers: vec![1, 8, 64],
+        ..small.clone()
+    };
+    match (scenario, extent) {
+        (_, Extent::Smoke) => small,
+        (Scenario::Burst, Extent::Short) => Amounts { events: 300, ..large },
+        (Scenario::Idle, Extent::Short) => Amounts { subscribers: 5000, ..large },
+        (Scenario::Idle, Extent::Full) => Amounts { subscribers: 15000, ..large },
+        (Scenario::Latency, Extent::Full) => Amounts { seconds: 60, ..large },
+        (Scenario::PingPong, Extent::Short) => Amounts { events: 3000, ..large },
+        (Scenario::PingPong, Extent::Full) => Amounts { events: 20_000, ..large },
+        // Large enough that sockets which nobody reads fill up.
+        (Scenario::Slow, _) => Amounts { size: 4096, rate: 25, ..large },
+        (Scenario::Storm, Extent::Full) => Amounts { subscribers: 5000, ..large },
+        (Scenario::Publishers, Extent::Full) => Amounts { subscribers: 100, events: 6400, ..large },
+        (Scenario::Sizes, Extent::Full) => Amounts { subscribers: 200, ..large },
+        (_, Extent::Short) => Amounts { seconds: 5, ..large },
+        (_, Extent::Full) => large,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_can_be_planned_and_starts_with_fanfare() {
+        for extent in Extent::value_variants() {
+            for entry in entries(*extent) {
+                assert_eq!(entry.servers.first(), Some(&Server::Fanfare));
+                assert!(entry.servers.iter().all(|server| entry.scenario.suits(*server)));
+                assert!(!entry.scenario.cases(&entry.amounts).unwrap().is_empty());
+            }
+        }
+        assert_eq!(entries(Extent::Full).len(), Scenario::value_variants().len());
+    }
+}

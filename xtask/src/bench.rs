@@ -1,0 +1,61 @@
+//! The load bench: what it needs is built here, what it does is in `benches/load`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::files;
+use crate::install;
+use crate::run::Program;
+
+/// How much of the bench is run.
+#[derive(Clone, Copy)]
+pub(crate) enum Extent {
+    Smoke,
+    Short,
+    Full,
+}
+
+impl Extent {
+    /// From the flag of the command, which has been checked.
+    pub(crate) fn parse(flag: Option<&str>) -> Self {
+        match flag {
+            Some("--smoke") => Self::Smoke,
+            Some("--full") => Self::Full,
+            _ => Self::Short,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Smoke => "smoke",
+            Self::Short => "short",
+            Self::Full => "full",
+        }
+    }
+
+    /// Where its report goes: one whose figures mean nothing stays out of the documentation.
+    fn folder(self) -> PathBuf {
+        match self {
+            Self::Smoke => files::target().join("bench-smoke"),
+            Self::Short | Self::Full => files::root().join("docs/performance"),
+        }
+    }
+}
+
+/// The load generator, and the servers that are ours to build.
+pub(crate) fn build() -> Result<()> {
+    let packages = ["fanfare-cli", "fanfare-load", "fanfare-floor", "fanfare-peer-axum"];
+    let args = packages.iter().flat_map(|package| ["-p", package]);
+    Program::cargo().args(["build", "--locked", "--release"]).args(args).run()
+}
+
+/// Runs a set and writes its report.
+pub(crate) fn run(extent: Extent) -> Result<()> {
+    Program::new(files::target().join("release/fanfare-load"))
+        .without_cargo_env()
+        .args(["--python".into(), install::python_of_peers()])
+        .args(["suite", "--extent", extent.name(), "--out"])
+        .args([extent.folder()])
+        .run()
+}
