@@ -80,6 +80,7 @@ pub unsafe extern "C" fn fanfare_start(
 fn start_failed(error: StartError) -> Failure {
     match error {
         StartError::Config(error) => Failure::new(Code::InvalidConfig, error),
+        StartError::Handler(error) => Failure::new(error.code(), error),
         error => {
             let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
             let mut errno = 0;

@@ -47,8 +47,6 @@ fanfare_engine::options! {
         ["handler.config"] config: Vec<String> = Kind::TextList, "";
         /// Take a changed file into use while the hub runs. Until the new code has loaded, the old code goes on.
         ["handler.reload"] reload: bool = Kind::Flag, "true";
-        /// Folder for compiled handlers, which nobody else may write to; none = compile at each start.
-        ["handler.cache"] cache: Option<PathBuf> = Kind::Path, "";
     }
 }
 

@@ -16,7 +16,8 @@ const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Checks every package of the dependency tree, on all platforms.
 pub(crate) fn check() -> Result<()> {
     let root = files::root();
-    let allowed = allow_list(&files::read(&root.join("deny.toml"))?);
+    let deny = files::read(&root.join("deny.toml"))?;
+    let (allowed, exceptions) = (allow_list(&deny), exceptions(&deny));
     if allowed.is_empty() {
         bail!("no licence allow-list found in deny.toml");
     }
@@ -28,6 +29,10 @@ pub(crate) fn check() -> Result<()> {
     let mut bad = Vec::new();
     for line in &packages {
         let (package, licence) = line.split_once('|').unwrap_or((line, ""));
+        let name = package.split(' ').next().unwrap_or_default();
+        let excepted =
+            exceptions.iter().filter(|(krate, _)| krate == name).map(|(_, licence)| licence.clone());
+        let allowed: Vec<String> = allowed.iter().cloned().chain(excepted).collect();
         if !accepts(licence, &allowed) {
             bad.push(format!("{package}: licence \"{licence}\" is not allowed by deny.toml"));
         }
@@ -52,6 +57,16 @@ fn allow_list(deny: &str) -> Vec<String> {
     let text = list.join(" ");
     let inside = text.split_once('[').map_or("", |(_, rest)| rest.split(']').next().unwrap_or_default());
     inside.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Crate and licence of each line `{ allow = ["LICENCE"], crate = "NAME" }` of `exceptions`, also in the `[licenses]` table.
+fn exceptions(deny: &str) -> Vec<(String, String)> {
+    let line = |line: &str| {
+        let mut quoted = line.trim().strip_prefix("{ allow = [")?.split('"').skip(1).step_by(2);
+        let (licence, name) = (quoted.next()?.to_owned(), quoted.next()?.to_owned());
+        Some((name, licence))
+    };
+    deny.lines().filter_map(line).collect()
 }
 
 fn foreign_sources(lock: &str) -> Vec<String> {
@@ -127,6 +142,12 @@ mod tests {
     fn the_allow_list_is_read_from_its_table() {
         let deny = "[bans]\nallow = [\"x\"]\n[licenses]\n# allow = [\"no\"]\nallow = [\n  \"MIT\", # \"no\"\n  \"ISC\",\n]\nb = [\"y\"]\n";
         assert_eq!(allow_list(deny), ["MIT", "ISC"]);
+    }
+
+    #[test]
+    fn an_exception_is_for_one_crate() {
+        let deny = "exceptions = [\n    # why\n    { allow = [\"MPL-2.0\"], crate = \"tool\" },\n]\n";
+        assert_eq!(exceptions(deny), [("tool".to_owned(), "MPL-2.0".to_owned())]);
     }
 
     #[test]
