@@ -19,6 +19,7 @@ const CRATES: &[&str] = &[
     "engine/src/lib.rs",
     "server/src/lib.rs",
     "wasi-host/src/lib.rs",
+    "store/src/lib.rs",
     "hub/src/lib.rs",
     "cli/src/main.rs",
     "ffi/src/lib.rs",

@@ -1,0 +1,223 @@
+//! Group commit: one write and one sync for all who wait at the same time.
+//!
+//! **Writing.** `Store::submit` gives a transaction its positions and puts it behind those that wait; `Store::wait`
+//! returns when it is as safe as its durability says. Whoever waits first writes for all: it takes the whole queue, writes it
+//! with one call and one sync, and wakes the others, who meanwhile have filled the queue again. Where nobody waits,
+//! a thread of the store writes every `history.sync_interval`.
+//!
+//! **Failing.** A transaction whose publisher waits fails as a whole and its positions stay unused. One that was
+//! answered before goes back to the head of the queue; while it is there, nothing new is taken unless the disk works again.
+//!
+//! **Locks, in this order:** queue → (writer, by the flag `writing`, without the queue's lock) → segments, state, index.
+
+use std::any::Any;
+use std::path::Path;
+use std::time::Instant;
+
+use fanfare_engine::{Draft, Epoch};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::config::{Config, Durability};
+use crate::disk::Disk;
+use crate::error::{Error, ErrorKind, Result};
+use crate::meta::Meta;
+use crate::queue::{Outcome, Queue};
+use crate::record::Change;
+use crate::stats::Timing;
+use crate::writer::{Files, Writer};
+
+/// Positions that are reserved at once. The sequence goes on behind them after an unclean stop.
+pub(crate) const RESERVE: u64 = 1 << 20;
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) epoch: Epoch,
+    pub(crate) files: Files,
+    pub(crate) inner: Mutex<Inner>,
+    /// Somebody has finished writing.
+    pub(crate) written: Condvar,
+    /// There is something to write, or the store is closing.
+    pub(crate) work: Condvar,
+}
+
+pub(crate) struct Inner {
+    pub(crate) meta: Meta,
+    pub(crate) next: u64,
+    pub(crate) queue: Queue,
+    /// Absent while somebody writes.
+    pub(crate) writer: Option<Box<Writer>>,
+    /// Why the last attempt failed; something waits to be tried again.
+    pub(crate) failing: Option<Error>,
+    pub(crate) closed: bool,
+    pub(crate) timing: Timing,
+    /// Held for as long as the store is open.
+    pub(crate) lock: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Shared {
+    /// Waits for room, or finds out whether the disk works again.
+    pub(crate) fn admit(
+        &self,
+        inner: &mut MutexGuard<'_, Inner>,
+        events: &[Draft<'_>],
+        durability: Durability,
+    ) -> Result<()> {
+        loop {
+            if inner.closed {
+                return Err(Error::new(ErrorKind::Closed, &self.files.dir, None, "the store is closed"));
+            }
+            let state = self.files.state.read();
+            let closed = |topic: &str| state.topics.get(topic).is_some_and(|state| state.closed);
+            if !state.topics.is_empty()
+                && let Some(event) = events.iter().find(|event| closed(&event.topic))
+            {
+                let text = format!("the topic {:?} has been closed", event.topic);
+                return Err(Error::new(ErrorKind::TopicClosed, Path::new(""), None, text));
+            }
+            drop(state);
+            let full = inner.queue.len() as u64 >= self.config.queue_bytes;
+            if inner.failing.is_none() && !full {
+                return Ok(());
+            }
+            self.write_or_wait(inner, durability.syncs());
+            if let Some(error) = &inner.failing {
+                return Err(error.clone());
+            }
+        }
+    }
+
+    /// Makes sure that `META` on disk covers positions before they are given out, and says so if they may get lost.
+    pub(crate) fn reserve(
+        &self,
+        inner: &mut Inner,
+        first: u64,
+        count: u64,
+        durability: Durability,
+    ) -> Result<()> {
+        let end = first.checked_add(count).ok_or_else(|| Error::invalid("there are no positions left"))?;
+        let weak = inner.meta.weak || durability < Durability::Always;
+        if end > inner.meta.reserved || weak != inner.meta.weak {
+            let meta = Meta {
+                reserved: inner.meta.reserved.max(end.saturating_add(RESERVE)),
+                weak,
+                ..inner.meta.clone()
+            };
+            meta.write(&*self.files.disk, &self.files.dir)?;
+            inner.meta = meta;
+        }
+        Ok(())
+    }
+
+    /// Becomes the writer if nobody is, else waits until somebody has written.
+    pub(crate) fn write_or_wait(&self, inner: &mut MutexGuard<'_, Inner>, sync: bool) {
+        match inner.writer.take() {
+            None => self.written.wait(inner),
+            Some(writer) => {
+                // Told to each who waits, and kept in `failing` for the others.
+                let _ = self.write_all(inner, writer, sync);
+            }
+        }
+    }
+
+    pub(crate) fn take_writer(&self, inner: &mut MutexGuard<'_, Inner>) -> Box<Writer> {
+        loop {
+            match inner.writer.take() {
+                Some(writer) => return writer,
+                None => self.written.wait(inner),
+            }
+        }
+    }
+
+    pub(crate) fn give_writer(&self, inner: &mut Inner, writer: Box<Writer>) {
+        inner.writer = Some(writer);
+        self.written.notify_all();
+    }
+
+    /// Writes the queue. `sync`: even if nothing in it wants that.
+    pub(crate) fn write_all(
+        &self,
+        inner: &mut MutexGuard<'_, Inner>,
+        mut writer: Box<Writer>,
+        sync: bool,
+    ) -> Result<()> {
+        let mut queue = std::mem::take(&mut inner.queue);
+        let mut timing = inner.timing;
+        let result = MutexGuard::unlocked(inner, || {
+            let start = Instant::now();
+            let result = if queue.is_empty() {
+                if sync { writer.sync(&self.files) } else { Ok(()) }
+            } else {
+                let group = queue.group();
+                group.sync |= sync;
+                writer.write(&self.files, group)
+            };
+            timing.add(start.elapsed(), queue.transactions());
+            result
+        });
+        inner.timing = timing;
+        let answered = queue.settle(&result);
+        if !answered.is_empty() {
+            // Publishers were told that these are taken, so they go first when writing is tried again.
+            inner.queue.put_back(answered);
+        }
+        inner.failing = result.as_ref().err().filter(|_| !inner.queue.is_empty()).cloned();
+        self.give_writer(inner, writer);
+        result
+    }
+
+    /// The thread of the store: writes what nobody waits for, once in an interval.
+    pub(crate) fn write_by_and_by(&self) {
+        let mut inner = self.inner.lock();
+        while !inner.closed {
+            if inner.queue.is_empty() {
+                self.work.wait(&mut inner);
+                continue;
+            }
+            let until = Instant::now() + self.config.sync_interval;
+            while !inner.closed && !self.work.wait_until(&mut inner, until).timed_out() {}
+            if !inner.closed && !inner.queue.is_empty() {
+                self.write_or_wait(&mut inner, false);
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn put(
+        &mut self,
+        shared: &Shared,
+        events: &[Draft<'_>],
+        changes: &[Change],
+        at_ms: u64,
+        durability: Durability,
+    ) -> Option<Outcome> {
+        let was_empty = self.queue.is_empty();
+        let outcome = self.queue.put(events, changes, self.next, at_ms, durability, shared.files.salt);
+        self.next += events.len() as u64;
+        if was_empty && outcome.is_none() {
+            shared.work.notify_all();
+        }
+        outcome
+    }
+}
+
+/// The beginning of a new store.
+pub(crate) fn fresh(disk: &dyn Disk, dir: &Path) -> Result<Meta> {
+    if let Some(number) = crate::segment::numbers(disk, dir)?.first() {
+        let path = dir.join(crate::segment::log_name(*number));
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            &path,
+            None,
+            "there are events, but the file META is missing",
+        ));
+    }
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::new(ErrorKind::Io, dir, None, format!("cannot get random bytes: {error}")))?;
+    let [a, b] =
+        [&random[..8], &random[8..]].map(|half| half.iter().fold(0, |sum, &b| sum << 8 | u64::from(b)));
+    let meta = Meta { epoch: Epoch::from_seed(a), salt: b, reserved: 1, clean: Some((0, 1)), weak: false };
+    meta.write(disk, dir)?;
+    Ok(meta)
+}

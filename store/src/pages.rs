@@ -1,0 +1,286 @@
+//! Pages: events after a position, of all topics or of some, bounded in number and bytes.
+//!
+//! Readers take no lock that a publisher waits for, beyond the copying of a few offsets of the file being written. They
+//! open the files they need and read them by offset, so retention may remove a file meanwhile: what it held is then told
+//! as let go.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::index::{Damage, Index, IndexFile, Summary, hash};
+use crate::record::{Body, EVENT, Event, HEAD, read_body};
+use crate::segment::{Reader, SEGMENT_HEAD, SegmentHead, index_name};
+use crate::state::TopicState;
+
+/// Which topics are read.
+#[derive(Clone, Copy, Debug)]
+pub enum Topics<'a> {
+    /// Every topic.
+    All,
+    /// These.
+    Only(&'a [&'a str]),
+}
+
+/// Positions that cannot be read, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first position of the gap.
+    pub first: u64,
+    /// The last position of the gap.
+    pub last: u64,
+    /// Why it is there.
+    pub cause: GapCause,
+}
+
+/// Why positions cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GapCause {
+    /// Retention has let them go.
+    LetGo,
+    /// The process or machine stopped before they were on disk, as the durability allows.
+    Unsynced,
+    /// Their bytes are damaged, or the file is missing.
+    Damaged,
+}
+
+/// An answer to a reader.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Events in order of their positions.
+    pub events: Vec<Event>,
+    /// What is missing among them, in order. A gap may hold positions of other topics, or none of any.
+    pub gaps: Vec<Gap>,
+    /// All there is up to this position is in this page or before it: where to go on.
+    pub through: u64,
+    /// There may be more behind `through`.
+    pub more: bool,
+}
+
+/// How much a page may hold. At least one event is given whatever its size.
+#[derive(Clone, Copy, Debug)]
+pub struct PageLimits {
+    /// Events.
+    pub events: usize,
+    /// Bytes of data and names.
+    pub bytes: usize,
+}
+
+/// A file of the log that readers can use.
+pub(crate) struct Segment {
+    pub(crate) head: SegmentHead,
+    pub(crate) content: Content,
+}
+
+/// Where a file's index is.
+pub(crate) enum Content {
+    /// In a file of its own; the log file is full.
+    Sealed(Summary),
+    /// In memory.
+    Open { index: Arc<RwLock<Index>>, file: Arc<dyn DiskFile> },
+}
+
+impl Segment {
+    pub(crate) fn summary(&self) -> Summary {
+        match &self.content {
+            Content::Sealed(summary) => summary.clone(),
+            Content::Open { index, .. } => index.read().summary.clone(),
+        }
+    }
+}
+
+/// Where pages are read.
+pub(crate) struct Source<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) dir: &'a Path,
+    pub(crate) salt: u64,
+    pub(crate) segments: &'a [Arc<Segment>],
+    /// Through here retention has let everything go.
+    pub(crate) lost_through: u64,
+    pub(crate) topic_state: &'a dyn Fn(&str) -> Option<TopicState>,
+}
+
+impl Source<'_> {
+    pub(crate) fn page(&self, topics: Topics<'_>, after: u64, limits: PageLimits) -> Result<Page> {
+        let mut page = Page { through: after, ..Page::default() };
+        let mut bytes = 0;
+        page.gap(after + 1, self.lost_through, GapCause::LetGo);
+        let mut previous: Option<(u64, u64)> = None;
+        for segment in self.segments {
+            let summary = segment.summary();
+            let head = &segment.head;
+            let last_before = previous.map_or(self.lost_through, |(_, last)| last);
+            if previous.is_some_and(|(number, _)| number != head.previous) {
+                page.gap(page.through.max(last_before) + 1, head.previous_last, GapCause::Damaged);
+            }
+            if head.risk && summary.events > 0 {
+                page.gap(page.through.max(head.previous_last) + 1, summary.first - 1, GapCause::Unsynced);
+            }
+            previous = Some((head.number, summary.last.max(head.previous_last)));
+            if summary.last <= page.through {
+                continue;
+            }
+            let whole = self.segment(segment, &summary, topics, limits, &mut bytes, &mut page)?;
+            if !whole {
+                page.more = true;
+                return Ok(page);
+            }
+            page.through = page.through.max(summary.last);
+        }
+        Ok(page)
+    }
+
+    /// Adds what a file has; false if the page is full before its end.
+    fn segment(
+        &self,
+        segment: &Segment,
+        summary: &Summary,
+        topics: Topics<'_>,
+        limits: PageLimits,
+        bytes: &mut usize,
+        page: &mut Page,
+    ) -> Result<bool> {
+        let opened;
+        let (file, path) = match &segment.content {
+            Content::Open { file, .. } => (&**file, self.dir.join(crate::segment::log_name(summary.number))),
+            Content::Sealed(_) => {
+                opened = Reader::open(self.disk, self.dir, summary.number)?;
+                (&*opened.0, opened.1)
+            }
+        };
+        let mut reader = Reader::new(file, &path, self.salt, summary.end);
+        // Up to 64 offsets may lie between the mark before the position and the position itself.
+        let limit = limits.events.saturating_sub(page.events.len()).saturating_add(65);
+        let (from, offsets) = self.plan(segment, summary, topics, page.through, limit)?;
+        let full = offsets.as_ref().is_some_and(|offsets| offsets.len() == limit);
+        let begin = page.through;
+        let mut damages = summary.damages.iter().filter(|d| d.before > begin + 1).peekable();
+        let mut offsets = offsets.map(Vec::into_iter);
+        let mut at = from;
+        loop {
+            match &mut offsets {
+                Some(offsets) => match offsets.next() {
+                    Some(offset) => at = offset.into(),
+                    None => break,
+                },
+                None if at >= summary.end => break,
+                None => {}
+            }
+            while let Some(damage) = damages.next_if(|damage| damage.from <= at) {
+                page.damage(damage);
+                if offsets.is_none() {
+                    at = at.max(damage.to);
+                }
+            }
+            let Some(found) = reader.at(at)? else {
+                if at >= summary.end {
+                    break;
+                }
+                let after = page.through;
+                let next = reader.next_after_damage(at + 1, after)?;
+                let (to, before) =
+                    next.map_or((summary.end, summary.last + 1), |(to, head)| (to, head.position));
+                page.damage(&Damage { from: at, to, after, before });
+                at = to;
+                continue;
+            };
+            let (head, size) = (found.head, (HEAD + found.body.len()) as u64);
+            if head.kind == EVENT && head.position > page.through {
+                if page.events.len() >= limits.events || (*bytes >= limits.bytes && !page.events.is_empty()) {
+                    return Ok(false);
+                }
+                let Some(Body::Event(draft)) = read_body(head.kind, found.body) else {
+                    return Err(Error::corrupt(&path, at, "an event's record has the wrong form"));
+                };
+                let wanted = match topics {
+                    Topics::All => true,
+                    Topics::Only(names) => names.contains(&&*draft.topic),
+                };
+                let deleted = (self.topic_state)(&draft.topic)
+                    .is_some_and(|state| head.position <= state.deleted_through);
+                page.through = head.position;
+                if wanted && !deleted {
+                    *bytes += found.body.len();
+                    page.events.push(Event { position: head.position, at_ms: head.at_ms, draft });
+                }
+            }
+            if offsets.is_none() {
+                at += size;
+            }
+        }
+        if full {
+            return Ok(false);
+        }
+        damages.for_each(|damage| page.damage(damage));
+        Ok(true)
+    }
+
+    /// Where to begin, and for single topics up to `limit` offsets to read.
+    fn plan(
+        &self,
+        segment: &Segment,
+        summary: &Summary,
+        topics: Topics<'_>,
+        after: u64,
+        limit: usize,
+    ) -> Result<(u64, Option<Vec<u32>>)> {
+        let start = SEGMENT_HEAD as u32;
+        let names = match topics {
+            Topics::All => &[][..],
+            Topics::Only(names) => names,
+        };
+        let planned = match &segment.content {
+            Content::Open { index, .. } => {
+                let index = index.read();
+                let from = index.seek(after).unwrap_or(start);
+                let offsets = names.iter().map(|name| index.offsets(hash(name, self.salt), from, limit));
+                Some((from, offsets.collect::<Vec<_>>()))
+            }
+            Content::Sealed(_) => self.planned(summary, names, after, limit)?,
+        };
+        // Without a usable index the file itself is read, which is slow but right.
+        let Some((from, lists)) = planned else { return Ok((start.into(), None)) };
+        if matches!(topics, Topics::All) {
+            return Ok((from.into(), None));
+        }
+        let mut offsets: Vec<u32> = lists.into_iter().flatten().collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        offsets.truncate(limit);
+        Ok((from.into(), Some(offsets)))
+    }
+
+    fn planned(
+        &self,
+        summary: &Summary,
+        names: &[&str],
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<(u32, Vec<Vec<u32>>)>> {
+        let path = self.dir.join(index_name(summary.number));
+        let Some((index, _)) = IndexFile::open(self.disk, &path, summary.number)? else { return Ok(None) };
+        let Some(from) = index.seek(after) else { return Ok(None) };
+        let from = from.unwrap_or(SEGMENT_HEAD as u32);
+        let lists: Option<Vec<_>> =
+            names.iter().map(|name| index.offsets(hash(name, self.salt), from, limit)).collect();
+        Ok(lists.map(|lists| (from, lists)))
+    }
+}
+
+impl Page {
+    fn gap(&mut self, first: u64, last: u64, cause: GapCause) {
+        let first = first.max(self.through + 1);
+        if first <= last {
+            self.gaps.push(Gap { first, last, cause });
+            self.through = last;
+        }
+    }
+
+    fn damage(&mut self, damage: &Damage) {
+        self.gap(damage.after + 1, damage.before.saturating_sub(1), GapCause::Damaged);
+    }
+}

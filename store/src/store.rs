@@ -1,0 +1,368 @@
+//! The store: transactions in, pages out, one sync for all who wait at the same time.
+//!
+//! `commit` says how writing works and fails; all locks are taken there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use fanfare_engine::{Draft, Epoch};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::commit::{Inner, RESERVE, Shared, fresh};
+use crate::config::{Config, Durability};
+use crate::disk::{Disk, OsDisk};
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::Summary;
+use crate::meta::Meta;
+use crate::pages::{Page, PageLimits, Source, Topics};
+use crate::queue::{Outcome, Queue};
+use crate::record::{Change, check_change, check_event};
+use crate::recover::recover;
+use crate::state::Value;
+use crate::stats::{Damaged, Stats, Timing};
+use crate::writer::Files;
+
+/// History on disk. All methods may be called from any thread.
+pub struct Store {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A transaction that has its positions. See [`Store::wait`].
+#[derive(Debug)]
+#[must_use = "whether the transaction is stored is known after `wait` only"]
+pub struct Ticket {
+    /// The position of its first event; the others follow without holes.
+    pub first: u64,
+    /// How many events it has.
+    pub events: u64,
+    outcome: Option<Outcome>,
+}
+
+impl Store {
+    /// Opens the store in a folder of this machine, which is made if need be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] if somebody has it open; [`ErrorKind::NewerVersion`], [`ErrorKind::Corrupt`] (only for what
+    /// cannot be read on behind: `META` and handlers' state); or what the file system says.
+    pub fn open(dir: impl Into<PathBuf>, config: Config) -> Result<Self> {
+        Self::open_on(Arc::new(OsDisk), dir.into(), config)
+    }
+
+    /// Opens the store in a folder of any file system.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(disk: Arc<dyn Disk>, dir: PathBuf, config: Config) -> Result<Self> {
+        config.validate().map_err(|error| Error::invalid(error.to_string()))?;
+        disk.create_dir(&dir).map_err(|error| Error::io("make the folder", &dir, None, &error))?;
+        let lock_path = dir.join("LOCK");
+        let lock = disk.lock(&lock_path).map_err(|e| Error::io("lock it", &lock_path, None, &e))?;
+        let Some(lock) = lock else {
+            let text = "another process, or this one, has the store open";
+            return Err(Error::new(ErrorKind::Locked, &lock_path, None, text));
+        };
+        let mut meta = match Meta::read(&*disk, &dir)? {
+            Some(meta) => meta,
+            None => fresh(&*disk, &dir)?,
+        };
+        let found = recover(disk, &dir, &meta, config.segment_bytes)?;
+        meta.reserved = found.next.saturating_add(RESERVE);
+        meta.clean = None;
+        meta.weak = config.durability < Durability::Always;
+        meta.write(&*found.files.disk, &dir)?;
+        let shared = Arc::new(Shared {
+            epoch: meta.epoch.clone(),
+            files: found.files,
+            inner: Mutex::new(Inner {
+                meta,
+                next: found.next,
+                queue: Queue::default(),
+                writer: Some(Box::new(found.writer)),
+                failing: None,
+                closed: false,
+                timing: Timing::default(),
+                lock: Some(lock),
+            }),
+            written: Condvar::new(),
+            work: Condvar::new(),
+            config,
+        });
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("fanfare-store".to_owned())
+            .spawn(move || theirs.write_by_and_by())
+            .map_err(|error| Error::io("start a thread for it", &dir, None, &error))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Stores events and changes in one transaction, with the durability of the configuration. Returns the position
+    /// of the first event.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit) and [`wait`](Self::wait).
+    pub fn append(&self, events: &[Draft<'_>], changes: &[Change], at_ms: u64) -> Result<u64> {
+        let ticket = self.submit(events, changes, at_ms, self.shared.config.durability)?;
+        let first = ticket.first;
+        self.wait(ticket).map(|()| first)
+    }
+
+    /// Gives a transaction its positions; `at_ms`: when it is, in milliseconds since 1970. Transactions become
+    /// readable in the order of their positions. Blocks only while `store.queue_bytes` are used up.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] and [`ErrorKind::TopicClosed`] change nothing. While writing fails, what it fails with.
+    pub fn submit(
+        &self,
+        events: &[Draft<'_>],
+        changes: &[Change],
+        at_ms: u64,
+        durability: Durability,
+    ) -> Result<Ticket> {
+        events.iter().try_for_each(check_event)?;
+        changes.iter().try_for_each(check_change)?;
+        let shared = &*self.shared;
+        let mut inner = shared.inner.lock();
+        shared.admit(&mut inner, events, durability)?;
+        let first = inner.next;
+        shared.reserve(&mut inner, first, events.len() as u64, durability)?;
+        let outcome = inner.put(shared, events, changes, at_ms, durability);
+        Ok(Ticket { first, events: events.len() as u64, outcome })
+    }
+
+    /// Returns when a transaction is as safe as its durability says: on disk (`always`), written (`os`), or at once.
+    ///
+    /// # Errors
+    /// Why it was not stored. None of it will be seen by readers, and its positions are never used again.
+    pub fn wait(&self, ticket: Ticket) -> Result<()> {
+        let Some(outcome) = ticket.outcome else { return Ok(()) };
+        let mut inner = self.shared.inner.lock();
+        loop {
+            if let Some(result) = outcome.get() {
+                return result.clone();
+            }
+            self.shared.write_or_wait(&mut inner, false);
+        }
+    }
+
+    /// Writes what waits, and syncs it.
+    ///
+    /// # Errors
+    /// What the file system says; what was answered before stays in the queue.
+    pub fn flush(&self) -> Result<()> {
+        let mut inner = self.shared.inner.lock();
+        let writer = self.shared.take_writer(&mut inner);
+        self.shared.write_all(&mut inner, writer, true)
+    }
+
+    /// Events after a position, in order. See [`Page`]. Sees what has been written, not what still waits.
+    ///
+    /// # Errors
+    /// What the file system says. Damage is no error but a gap of the page.
+    pub fn page(&self, topics: Topics<'_>, after: u64, limits: PageLimits) -> Result<Page> {
+        let files = &self.shared.files;
+        loop {
+            let lost_through = files.lost_through.load(Ordering::Acquire);
+            let segments = files.segments.read().clone();
+            let topic_state = |topic: &str| files.state.read().topics.get(topic).copied();
+            let source = Source {
+                disk: &*files.disk,
+                dir: &files.dir,
+                salt: files.salt,
+                segments: &segments,
+                lost_through: lost_through.max(segments.first().map_or(0, |first| first.head.previous_last)),
+                topic_state: &topic_state,
+            };
+            match source.page(topics, after, limits) {
+                // A file that retention removed meanwhile is not among the segments any more.
+                Err(error) if error.kind() == ErrorKind::Io && files.changed_since(&segments) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// A table of handlers' state, as of all that was published: each key's value and when it is gone (ms since 1970;
+    /// 0 = never). Entries whose time has passed are in it.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush), because what waits is written first.
+    pub fn table(&self, name: &str) -> Result<BTreeMap<String, Value>> {
+        self.flush()?;
+        Ok(self.shared.files.state.read().tables.get(name).cloned().unwrap_or_default())
+    }
+
+    /// Closes a topic: it takes no more events, and this outlives a restart.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn close_topic(&self, topic: &str, at_ms: u64) -> Result<()> {
+        let state = self.shared.files.state.read().topics.get(topic).copied().unwrap_or_default();
+        self.say(topic, true, state.deleted_through, at_ms)
+    }
+
+    /// Deletes the events that a topic has now, and opens it if it was closed. They are not read any more at once;
+    /// their space is given back when retention removes their files.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn delete_topic(&self, topic: &str, at_ms: u64) -> Result<()> {
+        let through = self.shared.inner.lock().next - 1;
+        self.say(topic, false, through, at_ms)
+    }
+
+    fn say(&self, topic: &str, closed: bool, deleted_through: u64, at_ms: u64) -> Result<()> {
+        let change = Change::Topic { topic: topic.to_owned(), closed, deleted_through };
+        let ticket = self.submit(&[], &[change], at_ms, Durability::Always)?;
+        self.wait(ticket)
+    }
+
+    /// Lets go of what is beyond the limits of the configuration and removes its files; returns how many.
+    /// `now_ms`: milliseconds since 1970. To be called every few seconds, from one thread.
+    ///
+    /// # Errors
+    /// What the file system says; what was removed before is gone.
+    pub fn retain(&self, now_ms: u64) -> Result<u64> {
+        let config = &self.shared.config;
+        let oldest = if config.max_age_ms == 0 { 0 } else { now_ms.saturating_sub(config.max_age_ms) };
+        let (mut events, mut bytes) = self.shared.files.totals();
+        self.remove_oldest(oldest, |summary| {
+            let goes = config.max_events != 0 && events.saturating_sub(summary.events) >= config.max_events
+                || config.max_bytes != 0 && bytes > config.max_bytes
+                || summary.newest_ms < oldest;
+            if goes {
+                events = events.saturating_sub(summary.events);
+                bytes = bytes.saturating_sub(summary.end);
+            }
+            goes
+        })
+    }
+
+    /// Removes the files whose events are all older than a time, in milliseconds since 1970; returns how many.
+    ///
+    /// # Errors
+    /// As [`retain`](Self::retain).
+    pub fn retain_since(&self, oldest_ms: u64) -> Result<u64> {
+        self.remove_oldest(oldest_ms, |summary| summary.newest_ms < oldest_ms)
+    }
+
+    /// Removes files from the front for as long as they `may_go`. The one being written ends first if all its events
+    /// are older than `oldest_ms`.
+    fn remove_oldest(&self, oldest_ms: u64, mut may_go: impl FnMut(&Summary) -> bool) -> Result<u64> {
+        let shared = &*self.shared;
+        let mut inner = shared.inner.lock();
+        let mut writer = shared.take_writer(&mut inner);
+        let result = MutexGuard::unlocked(&mut inner, || {
+            let last = shared.files.segments.read().last().map(|last| last.summary());
+            if last.is_some_and(|last| last.events > 0 && last.newest_ms < oldest_ms) {
+                writer.roll(&shared.files)?;
+            }
+            writer.remove_oldest(&shared.files, |segment| may_go(&segment.summary()))
+        });
+        shared.give_writer(&mut inner, writer);
+        result
+    }
+
+    /// The name of the life of this store's sequence; it is kept over restarts.
+    #[must_use]
+    pub fn epoch(&self) -> &Epoch {
+        &self.shared.epoch
+    }
+
+    /// The position that the next event gets.
+    #[must_use]
+    pub fn next_position(&self) -> u64 {
+        self.shared.inner.lock().next
+    }
+
+    /// Topics that are closed.
+    #[must_use]
+    pub fn closed_topics(&self) -> Vec<String> {
+        let state = self.shared.files.state.read();
+        state.topics.iter().filter(|(_, topic)| topic.closed).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What is stored and how writing goes.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let files = &self.shared.files;
+        let (events, bytes) = files.totals();
+        let segments = files.segments.read().clone();
+        let inner = self.shared.inner.lock();
+        Stats {
+            events,
+            bytes,
+            files: segments.len() as u64,
+            oldest: segments.iter().map(|s| s.summary()).find(|s| s.events > 0).map_or(0, |s| s.first),
+            newest: segments.iter().map(|s| s.summary().last).max().unwrap_or(0),
+            next: inner.next,
+            queue_bytes: inner.queue.len() as u64,
+            failing: inner.failing.clone(),
+            timing: inner.timing,
+        }
+    }
+
+    /// Damage that opening found: bytes of files that are no records, with what they may have held.
+    #[must_use]
+    pub fn damages(&self) -> Vec<Damaged> {
+        let segments = self.shared.files.segments.read().clone();
+        segments.iter().flat_map(|segment| Damaged::all(&self.shared.files.dir, &segment.summary())).collect()
+    }
+
+    /// Writes and syncs everything and ends. Later calls fail with [`ErrorKind::Closed`]; readers may go on.
+    ///
+    /// # Errors
+    /// What the file system says. The folder is free for others all the same.
+    pub fn close(&self) -> Result<()> {
+        let thread = self.thread.lock().take();
+        let shared = &*self.shared;
+        let mut inner = shared.inner.lock();
+        if std::mem::replace(&mut inner.closed, true) {
+            return Ok(());
+        }
+        shared.work.notify_all();
+        let writer = shared.take_writer(&mut inner);
+        let mut result = shared.write_all(&mut inner, writer, true);
+        if result.is_ok() {
+            let last =
+                shared.files.segments.read().last().map_or(0, |s| s.summary().last.max(s.head.previous_last));
+            inner.meta.clean = Some((last, inner.next));
+            result = inner.meta.write(&*shared.files.disk, &shared.files.dir);
+        }
+        inner.lock = None;
+        drop(inner);
+        if let Some(thread) = thread {
+            // It cannot panic but by a bug, which its own message has told.
+            let _ = thread.join();
+        }
+        result
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.shared.files.dir
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.shared.files
+    }
+
+    /// For an import into an empty store: the next event gets this position.
+    pub(crate) fn skip_to(&self, position: u64) -> Result<()> {
+        let mut inner = self.shared.inner.lock();
+        if position < inner.next {
+            return Err(Error::invalid(format!("position {position} is not behind the ones before it")));
+        }
+        self.shared.reserve(&mut inner, position, 0, Durability::Interval)?;
+        inner.next = position;
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Who wants to know calls `close`.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,218 @@
+//! What a store keeps: order, topics, pages, retention, topics' ends, handlers' state, restarts, exchange.
+
+mod support;
+
+use fanfare_engine::Draft;
+use fanfare_store::{Change, Config, Durability, ErrorKind, GapCause, PageLimits, Store, Topics};
+use support::{MemDisk, after, all, data, draft, open, small};
+
+#[test]
+fn every_field_comes_back_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let full = Draft {
+        topic: "t".into(),
+        event: Some("e".into()),
+        id: Some("mine".into()),
+        data: "a\nb\0\u{2028}".into(),
+        retry: Some(7),
+        except: Some("me".into()),
+        key: Some("k".into()),
+    };
+    let store = Store::open(dir.path(), small(Durability::Always)).expect("opens");
+    assert_eq!(store.append(&[full.clone(), draft("u", "")], &[], 99).expect("stored"), 1);
+    let epoch = store.epoch().clone();
+    store.close().expect("closes");
+    let store = Store::open(dir.path(), small(Durability::Always)).expect("opens again");
+    assert_eq!(store.epoch(), &epoch);
+    let page = all(&store, Topics::All);
+    assert_eq!((page.events[0].position, page.events[0].at_ms), (1, 99));
+    assert_eq!(page.events[0].draft, full);
+    assert!(page.gaps.is_empty() && page.events.len() == 2 && store.damages().is_empty());
+    assert_eq!(store.append(&[draft("t", "x")], &[], 99).expect("stored"), 3);
+}
+
+#[test]
+fn topics_are_read_alone_and_together_over_many_files() {
+    let disk = MemDisk::default();
+    let store = open(&disk, Durability::Os).expect("opens");
+    for i in 0..700 {
+        let topic = ["a", "b", "c"][i % 3];
+        store.append(&[draft(topic, &i.to_string())], &[], 0).expect("stored");
+    }
+    assert!(store.stats().files > 5, "{:?}", store.stats());
+    let check = |store: &Store| {
+        for from in [0, 1, 63, 64, 65, 350, 699, 700, 900] {
+            for (topics, step) in [(&["a"][..], 3), (&["b", "a"][..], 2), (&["none"][..], 0)] {
+                let page = after(store, Topics::Only(topics), from);
+                let want: Vec<_> = (from as usize..700)
+                    .filter(|i| topics.contains(&["a", "b", "c"][i % 3]))
+                    .map(|i| i.to_string())
+                    .collect();
+                assert_eq!(data(&page.events), want, "{topics:?} {step} after {from}");
+                assert!(page.gaps.is_empty() && page.through >= 700.max(from));
+            }
+            let page = after(store, Topics::All, from);
+            assert_eq!(page.events.len() as u64, 700_u64.saturating_sub(from));
+        }
+    };
+    check(&store);
+    store.close().expect("closes");
+    check(&open(&disk, Durability::Os).expect("opens again"));
+}
+
+#[test]
+fn pages_are_bounded_in_bytes_but_never_empty() {
+    let store = open(&MemDisk::default(), Durability::Os).expect("opens");
+    let events: Vec<_> = (0..5).map(|_| draft("t", &"x".repeat(1000))).collect();
+    store.append(&events, &[], 0).expect("stored");
+    let page = store.page(Topics::All, 0, PageLimits { events: 100, bytes: 1500 }).expect("a page");
+    assert!(page.events.len() == 2 && page.more && page.through == 2);
+    let page = store.page(Topics::Only(&["t"]), 0, PageLimits { events: 100, bytes: 1 }).expect("a page");
+    assert!(page.events.len() == 1 && page.more);
+}
+
+#[test]
+fn retention_gives_space_back_and_tells() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = Config { max_events: 100, ..small(Durability::Os) };
+    let store = Store::open(dir.path(), config.clone()).expect("opens");
+    let put = Change::Put { table: "h".into(), key: "k".into(), value: "v".into(), until_ms: 0 };
+    store.append(&[], &[put], 0).expect("stored");
+    for i in 0..1000 {
+        store.append(&[draft("t", &i.to_string())], &[], i).expect("stored");
+    }
+    let before = store.stats();
+    assert!(store.retain(0).expect("retains") > 3);
+    let now = store.stats();
+    assert!(now.events >= 100 && now.events < 250 && now.bytes * 3 < before.bytes, "{now:?}");
+    let files = std::fs::read_dir(dir.path()).expect("lists").count() as u64;
+    assert!(files <= 2 * now.files + 4, "{files} files");
+    let check = |store: &Store| {
+        let page = all(store, Topics::Only(&["t"]));
+        assert_eq!(page.gaps.len(), 1);
+        assert_eq!((page.gaps[0].first, page.gaps[0].cause), (1, GapCause::LetGo));
+        assert_eq!(page.gaps[0].last + 1, page.events[0].position);
+        assert_eq!(page.events.last().map(|event| event.position), Some(1000));
+        // Its record went with the first file.
+        assert_eq!(store.table("h").expect("state")["k"].0, "v");
+    };
+    check(&store);
+    store.close().expect("closes");
+    check(&Store::open(dir.path(), config).expect("opens again"));
+}
+
+#[test]
+fn age_and_bytes_let_go_too() {
+    let config = Config { max_age_ms: 500, max_bytes: 8192, ..small(Durability::Os) };
+    let store = Store::open_on(std::sync::Arc::new(MemDisk::default()), "d".into(), config).expect("opens");
+    for i in 0..1000 {
+        store.append(&[draft("t", "x")], &[], i).expect("stored");
+    }
+    store.retain(0).expect("retains");
+    assert!(store.stats().bytes <= 8192 && store.stats().events > 0);
+    store.retain(10_000).expect("retains");
+    assert_eq!(store.stats().events, 0);
+    assert_eq!(store.append(&[draft("t", "x")], &[], 10_000).expect("stored"), 1001);
+}
+
+#[test]
+fn closed_and_deleted_topics_stay_so() {
+    let disk = MemDisk::default();
+    let store = open(&disk, Durability::Os).expect("opens");
+    store.append(&[draft("a", "1"), draft("b", "2")], &[], 0).expect("stored");
+    store.close_topic("a", 0).expect("closes it");
+    store.delete_topic("b", 0).expect("deletes it");
+    let check = |store: &Store| {
+        let error = store.append(&[draft("c", "x"), draft("a", "x")], &[], 0).expect_err("it is closed");
+        assert_eq!(error.kind(), ErrorKind::TopicClosed);
+        assert_eq!(store.closed_topics(), ["a"]);
+        assert!(all(store, Topics::Only(&["b"])).events.iter().all(|event| event.position > 2));
+    };
+    check(&store);
+    store.append(&[draft("b", "new")], &[], 0).expect("stored");
+    store.close().expect("closes");
+    let store = open(&disk, Durability::Os).expect("opens again");
+    check(&store);
+    assert_eq!(data(&all(&store, Topics::All).events), ["1", "new"]);
+}
+
+#[test]
+fn what_cannot_be_stored_is_refused_and_changes_nothing() {
+    let store = open(&MemDisk::default(), Durability::Always).expect("opens");
+    let good = draft("t", "x");
+    let refused = [
+        draft("", "x"),
+        draft("a\nb", "x"),
+        draft(&"x".repeat(256), "x"),
+        good.clone().with_event(""),
+        good.clone().with_id("a b"),
+        Draft { retry: Some(u64::MAX), ..good.clone() },
+        Draft { except: Some("\r".into()), ..good.clone() },
+        Draft { key: Some("x".repeat(256).into()), ..good.clone() },
+    ];
+    for bad in refused {
+        let error = store.append(&[good.clone(), bad], &[], 0).expect_err("it cannot be stored");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    assert_eq!(store.append(&[good], &[], 0).expect("stored"), 1);
+}
+
+#[test]
+fn one_process_owns_a_folder() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path(), Config::default()).expect("opens");
+    let error = Store::open(dir.path(), Config::default()).err().expect("it is taken");
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert!(error.to_string().contains("LOCK"), "{error}");
+    drop(store);
+    Store::open(dir.path(), Config::default()).expect("opens after the other has ended");
+}
+
+#[test]
+fn publishers_at_the_same_time_share_syncs() {
+    let disk = MemDisk::default();
+    let store = open(&disk, Durability::Always).expect("opens");
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let store = &store;
+            scope.spawn(move || {
+                for i in 0..200 {
+                    let topic = format!("t{thread}");
+                    store.append(&[draft(&topic, &i.to_string())], &[], 0).expect("stored");
+                }
+            });
+        }
+    });
+    let timing = store.stats().timing;
+    assert_eq!(timing.transactions, 1600);
+    let page = all(&store, Topics::All);
+    assert!(page.events.iter().map(|event| event.position).eq(1..=1600));
+    for thread in 0..8 {
+        let page = all(&store, Topics::Only(&[&format!("t{thread}")]));
+        assert!(page.events.iter().enumerate().all(|(i, event)| event.draft.data == i.to_string()));
+    }
+}
+
+#[test]
+fn an_export_is_imported_whole_and_bad_lines_are_named() {
+    let store = open(&MemDisk::default(), Durability::Os).expect("opens");
+    let put = Change::Put { table: "h".into(), key: "k".into(), value: "v\n".into(), until_ms: 5 };
+    store.append(&[draft("a", "1\r\n"), draft("b", "2").with_id("x")], &[put], 3).expect("stored");
+    store.close_topic("a", 0).expect("closes it");
+    let mut text = Vec::new();
+    assert_eq!(store.export(&mut text).expect("exports").events, 2);
+    let other = open(&MemDisk::default(), Durability::Os).expect("opens");
+    assert_eq!(other.import(&mut &text[..]).expect("imports").events, 2);
+    assert_eq!(all(&other, Topics::All).events, all(&store, Topics::All).events);
+    assert_eq!(other.table("h").expect("state"), store.table("h").expect("state"));
+    assert_eq!(other.closed_topics(), ["a"]);
+    assert!(other.import(&mut &text[..]).is_err(), "it is not empty");
+
+    let cut = text.len() - 5;
+    let third = open(&MemDisk::default(), Durability::Os).expect("opens");
+    let error = third.import(&mut &text[..cut]).expect_err("it is cut");
+    assert!(
+        error.to_string().starts_with("line 5: ") && error.to_string().contains(" at column "),
+        "{error}"
+    );
+}
