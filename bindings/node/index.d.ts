@@ -16,7 +16,60 @@ export interface StartOptions {
   config?: string | URL | { toml: string };
   /** Addresses for plain HTTP; port 0 takes a free one. Default `127.0.0.1:4780`. */
   listen?: string | readonly string[];
+  /**
+   * Decides about every request to the hub's own listener, within `timeouts.authorize`: true lets it in as nobody in particular, a
+   * string lets it in under that client name, false refuses it with 403, `{ status, message }` with that. What it throws is a 500, and
+   * an `error` event.
+   */
+  authorize?: (request: AuthorizeRequest) => Verdict | PromiseLike<Verdict>;
   [option: string]: unknown;
+}
+
+export type Verdict = boolean | string | { status: number; message?: string };
+
+/** A request to the hub's own listener. */
+export interface AuthorizeRequest {
+  readonly action: 'subscribe' | 'publish' | 'close';
+  readonly method: string;
+  /** Path of the URL, as sent. */
+  readonly path: string;
+  /** Query of the URL without `?`, as sent. */
+  readonly query: string;
+  /** The peer's IP address. */
+  readonly address?: string;
+  readonly lastEventId?: string;
+  /** The name that it gives itself. Nobody has checked it. */
+  readonly client?: string;
+  readonly topics: readonly string[];
+  /** By name in lower case; those sent more than once are joined by commas. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Headers of the program's own, such as CORS and cookies; those that a stream sets itself are left out. */
+export type OwnHeaders = Readonly<Record<string, string | number | readonly string[]>>;
+
+export interface ResponseOptions extends ReadOptions {
+  topics: string | readonly string[];
+  headers?: Readonly<Record<string, string>>;
+}
+
+export interface AcceptOptions extends ReadOptions {
+  topics: string | readonly string[];
+  /** Added to those that the response has already. */
+  headers?: OwnHeaders;
+  /** False: the host writes the stream, even where the socket could be handed over. */
+  handoff?: boolean;
+}
+
+/** A stream that `accept` or `response` has begun. */
+export interface Stream {
+  readonly topics: readonly string[];
+  readonly client: string | null;
+  /** The hub writes to the socket itself; otherwise the host's response carries it. */
+  readonly handedOff: boolean;
+  readonly closed: boolean;
+  /** Ends it at a boundary between events. Its reader comes back by itself: refuse it then. */
+  close(): void;
 }
 
 /** One option of the library. */
@@ -157,6 +210,12 @@ export interface StopReport {
 }
 
 export interface FanfareEvents {
+  /** `accept` or `response` has begun a stream. Streams of the hub's own listener are not told here. */
+  connect: [stream: Stream];
+  /** Such a stream is over. `reason` is `ok` for one that left or was closed, else the code: `stopping`, `topic_closed`, `lapped`. */
+  disconnect: [stream: Stream, reason: string];
+  /** `authorize` has failed. Without a listener it is a process warning. */
+  error: [error: unknown];
   /** A reader of this process was told that events are missing. */
   gap: [gap: FanfareEvent];
 }
@@ -188,6 +247,20 @@ export class Fanfare extends EventEmitter<FanfareEvents> {
   closeTopic(topic: string): boolean;
   subscribe(topics: string | readonly string[], options?: SubscribeOptions): Subscription;
   stats(): Stats;
+
+  /**
+   * Answers a request of node:http, node:http2, Express or Fastify with a stream, after its `Last-Event-ID`. A plain HTTP/1 socket is
+   * handed over: the response then closes, the server forgets the connection, and the hub writes. Elsewhere the host's response
+   * carries the stream, and takes as much as it has room for.
+   *
+   * Null when it was answered otherwise: 204 when its topics are closed, 503 while the hub stops, 400 for an unusable
+   * `Last-Event-ID`, a bare head for HEAD. Throws what the library refuses, with the response untouched.
+   */
+  accept(request: object, response: object, options: AcceptOptions): Stream | null;
+  /** The same for servers that speak `Request` and `Response`. Nothing is read ahead of the body's consumer. */
+  response(request: Request, options: ResponseOptions): Response;
+  /** Ends every stream of this client, of whatever kind. Refuse it when it comes back. */
+  revoke(client: string): void;
 
   /** Keeps the process alive until `unref` or the stop. */
   ref(): this;

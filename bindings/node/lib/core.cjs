@@ -114,7 +114,7 @@ class Core {
 
   #visit(kind, user, handle, detail) {
     if (kind === native.REQUEST) {
-      this.onRequest(handle, detail);
+      this.onRequest?.(handle, detail);
       return;
     }
     const entry = this.#readers.get(user);

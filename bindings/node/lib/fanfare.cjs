@@ -5,8 +5,10 @@
 const { EventEmitter } = require('node:events');
 const { types } = require('node:util');
 
+const { ALL, decide } = require('./authorize.cjs');
 const { Core } = require('./core.cjs');
 const { argument, FanfareError, refuseUnknown } = require('./errors.cjs');
+const { accept, respond } = require('./http.cjs');
 const native = require('./native.cjs');
 const { configuration, flatten } = require('./options.cjs');
 const { Subscription } = require('./subscription.cjs');
@@ -15,6 +17,8 @@ const { Subscription } = require('./subscription.cjs');
 const INSIDE = Symbol('inside');
 
 const SUBSCRIBE = new Set(['since', 'replay', 'client', 'events', 'lag', 'signal']);
+const RESPOND = new Set(['topics', 'since', 'replay', 'client', 'events', 'lag', 'headers']);
+const ACCEPT = new Set([...RESPOND, 'handoff']);
 const STOP = new Set(['timeout']);
 
 class Fanfare extends EventEmitter {
@@ -42,9 +46,14 @@ class Fanfare extends EventEmitter {
   }
 
   static async start(options = {}) {
-    const { config, ...rest } = options;
-    const core = await Core.start(flatten(rest), configuration(config), 0);
-    return new Fanfare(core, INSIDE);
+    const { config, authorize, ...rest } = options;
+    if (authorize !== undefined && typeof authorize !== 'function') throw argument('authorize has to be a function');
+    const core = await Core.start(flatten(rest), configuration(config), authorize ? ALL : 0);
+    const hub = new Fanfare(core, INSIDE);
+    core.onRequest = (id, detail) => decide(core, authorize, id, detail, (error) => hub.#failed(error));
+    // Its listener has been open for a moment, and nobody is told again of what came in then.
+    core.drain();
+    return hub;
   }
 
   publish(topic, data, options) {
@@ -85,6 +94,22 @@ class Fanfare extends EventEmitter {
     return new Subscription(this.#core, topics, options, (gap) => this.#tell('gap', gap));
   }
 
+  accept(request, response, options = {}) {
+    refuseUnknown(options, ACCEPT, 'accept');
+    this.#running();
+    return accept(this.#core, request, response, options, (name, ...values) => this.#tell(name, ...values));
+  }
+
+  response(request, options = {}) {
+    refuseUnknown(options, RESPOND, 'response');
+    this.#running();
+    return respond(this.#core, request, options, (name, ...values) => this.#tell(name, ...values));
+  }
+
+  revoke(client) {
+    native.revoke(this.#handle, client);
+  }
+
   /** Keeps the process alive as long as the hub runs; a hub does not do that by itself. */
   ref() {
     this.#core.keep(true);
@@ -116,6 +141,12 @@ class Fanfare extends EventEmitter {
 
   #running() {
     if (this.#core.handle === null) throw new FanfareError('the hub has been stopped', 'stopping');
+  }
+
+  /** A fault of the program's own function, which has nobody else to tell. */
+  #failed(error) {
+    if (this.listenerCount('error') > 0) this.#tell('error', error);
+    else process.emitWarning(error instanceof Error ? error : String(error), { type: 'FanfareWarning' });
   }
 
   /** Emits behind the work that is under way: what a listener throws is its own, and stops nobody else. */

@@ -121,6 +121,13 @@ napi_value pull(napi_env env, napi_callback_info info);
 
 napi_value drain(napi_env env, napi_callback_info info);
 
+// requests.c
+
+// A request as the visitor of `drain` gets it.
+napi_value list_request(napi_env env, const fanfare_request *request);
+napi_value accept_request(napi_env env, napi_callback_info info);
+napi_value reject_request(napi_env env, napi_callback_info info);
+
 // streams.c
 
 napi_value adopt(napi_env env, napi_callback_info info);

@@ -47,7 +47,6 @@ static bool fill(napi_env env, arena *memory, fanfare_config *config, const napi
     }
     if (!set_options(env, memory, config, arguments[0]))
         return false;
-#ifdef FANFARE_ACTION_SUBSCRIBE
     uint64_t actions = 0;
     if (!read_count(env, arguments[3], "actions", FANFARE_ERR_INVALID_PARAMETER, &actions))
         return false;
@@ -55,7 +54,6 @@ static bool fill(napi_env env, arena *memory, fanfare_config *config, const napi
         throw_error(env, &err);
         return false;
     }
-#endif
     return true;
 }
 

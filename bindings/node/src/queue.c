@@ -17,6 +17,8 @@ static void visit_items(napi_env env, const fanfare_item *items, size_t count, n
         arguments[3] = undefined;
         if (item->kind == FANFARE_ITEM_END)
             ok = ok && make_text(env, fanfare_text(fanfare_code_name(item->code)), &arguments[3]) == napi_ok;
+        if (item->kind == FANFARE_ITEM_REQUEST && item->request)
+            ok = ok && (arguments[3] = list_request(env, item->request));
         if (ok)
             napi_call_function(env, undefined, visit, 4, arguments, NULL);
         napi_value error;
@@ -27,7 +29,8 @@ static void visit_items(napi_env env, const fanfare_item *items, size_t count, n
     }
 }
 
-// `drain(hub, visit)`: calls `visit(kind, user, handle, detail)` for each item; `detail` is the name of the reason of an end.
+// `drain(hub, visit)`: calls `visit(kind, user, handle, detail)` for each item; `detail` is the name of the reason of
+// an end, or a request.
 // An item whose visit throws is done, and the rest are visited all the same: the last exception comes out at the end. True if
 // there is more; no wake-up tells of that.
 napi_value drain(napi_env env, napi_callback_info info)

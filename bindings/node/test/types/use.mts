@@ -1,6 +1,8 @@
 // What a program in TypeScript may write, and what the compiler has to refuse.
 
-import { Fanfare, FanfareError, type FanfareEvent, type Gap, type Stats } from 'fanfare';
+import { createServer } from 'node:http';
+
+import { Fanfare, FanfareError, type FanfareEvent, type Gap, type Stats, type Stream } from 'fanfare';
 
 await using hub = await Fanfare.start({ listen: '127.0.0.1:0', 'history.events': 10, history: { age: '1h' } });
 const id: string = hub.publish('t', { n: 1 }, { event: 'e', retry: 5 });
@@ -21,6 +23,18 @@ try {
   if (error instanceof FanfareError) console.log(error.code.length, error.status + report.cut);
 }
 
+createServer((req, res) => {
+  const stream: Stream | null = hub.accept(req, res, { topics: 't', client: 'me', headers: { 'X-A': ['1', '2'] }, replay: 'all' });
+  stream?.close();
+});
+const answer: Response = hub.response(new Request('http://a/'), { topics: ['t'] });
+hub.on('disconnect', (stream, reason) => console.log(stream.handedOff, reason.length, answer.status));
+await Fanfare.start({ authorize: async ({ action, headers }) => (action === 'subscribe' ? headers.cookie ?? false : { status: 401 }) });
+
+// @ts-expect-error: topics have to be named
+hub.response(new Request('http://a/'), {});
+// @ts-expect-error: not a verdict
+await Fanfare.start({ authorize: () => 5 });
 // @ts-expect-error: a topic is text
 hub.publish(5, 'x');
 // @ts-expect-error: misspelt
