@@ -180,7 +180,9 @@ export class Subscription implements AsyncIterableIterator<FanfareEvent> {
   /** Ends it; leaving a `for await` loop does that too. */
   return(value?: any): Promise<IteratorResult<FanfareEvent, any>>;
   throw(error?: any): Promise<IteratorResult<FanfareEvent, undefined>>;
-  /** Reads one more topic from now on. False if it is read already, or the subscription is over. */
+  /** Why it is over: `topic_closed`, `lapped`, `stopping`, or `stale_handle` when it was left; null while it is not. */
+  get ended(): string | null;
+  /** Reads one more topic from now on. False if it is read already. Throws `stale_handle` when the subscription is over. */
   add(topic: string): boolean;
   /** Reads a topic no more. False if it was not read. Events of it that have been pulled already still come. */
   remove(topic: string): boolean;
@@ -226,6 +228,8 @@ export class Fanfare extends EventEmitter<FanfareEvents> {
 
   /** Starts a hub: it accepts connections when this resolves. Rejects with a `FanfareError` that names the option. */
   static start(options?: StartOptions): Promise<Fanfare>;
+  /** Throws what `start` would say about each option, and starts nothing. */
+  static check(options?: StartOptions): void;
   /** Every option there is. */
   static options(): Option[];
   /** The library's version. */

@@ -16,13 +16,17 @@ process.on('exit', () => {
   for (const core of running) native.detach(core.handle);
 });
 
-/** What every reader answers to: there is something to pull, and it is over. */
+/** What every reader answers to: there is something to pull; it is over. */
 const READY = Symbol('ready');
 const OVER = Symbol('over');
+/** The hub has stopped: no wake-up comes any more. */
+const STOPPED = Symbol('stopped');
 
 class Core {
   /** The addon's hub; null when it has been freed. */
   handle = null;
+  /** It takes nothing more; what it has can be read until `handle` is null. */
+  stopped = false;
   /** Called with an item of a request to the hub's own listener. */
   onRequest = null;
   /** Readers by number: `{ id, weak, strong }`. */
@@ -68,6 +72,7 @@ class Core {
     this.#readers.delete(user);
     if (entry.close) this.#forgotten.unregister(reader);
     if (entry.close && entry.strong) this.#hold(-1);
+    this.#settle();
   }
 
   /** Somebody waits for this reader: it stays, and so does the process. */
@@ -102,6 +107,7 @@ class Core {
     if (!entry) return;
     this.#readers.delete(user);
     if (this.handle !== null) entry.close(this.handle, entry.id);
+    this.#settle();
   }
 
   /** Looks at everything in the queue. */
@@ -124,20 +130,26 @@ class Core {
     else if (kind === native.END) reader[OVER](detail);
   }
 
-  /** Stops the hub and ends every reader. */
+  /** Stops the hub. What was published before can still be read: it is freed when the last reader is over. */
   async stop(timeout) {
     const report = await native.stop(this.handle, timeout);
-    running.delete(this);
+    this.stopped = true;
+    this.keep(false);
     try {
       while (native.drain(this.handle, (...item) => this.#visit(...item)));
-      for (const entry of [...this.#readers.values()]) (entry.strong ?? entry.weak.deref())?.[OVER]('stopping');
+      for (const entry of [...this.#readers.values()]) (entry.strong ?? entry.weak.deref())?.[STOPPED]();
     } finally {
-      native.release(this.handle);
-      this.handle = null;
-      this.#readers.clear();
+      this.#settle();
     }
     return report;
   }
+
+  #settle() {
+    if (!this.stopped || this.#readers.size > 0 || this.handle === null) return;
+    running.delete(this);
+    native.release(this.handle);
+    this.handle = null;
+  }
 }
 
-module.exports = { Core, OVER, READY };
+module.exports = { Core, OVER, READY, STOPPED };

@@ -45,6 +45,13 @@ class Fanfare extends EventEmitter {
     return native.options();
   }
 
+  /** Throws what `start` would say about each option, and starts nothing. */
+  static check(options = {}) {
+    const { config, authorize, ...rest } = options;
+    const { file, toml } = configuration(config);
+    native.check(flatten(rest), file, toml, 0);
+  }
+
   static async start(options = {}) {
     const { config, authorize, ...rest } = options;
     if (authorize !== undefined && typeof authorize !== 'function') throw argument('authorize has to be a function');
@@ -125,7 +132,7 @@ class Fanfare extends EventEmitter {
     refuseUnknown(options, STOP, 'stop');
     this.#stopped ??= this.#core.stop(options.timeout).catch((error) => {
       // Refused before anything was done, such as for its timeout: it can be asked again.
-      if (this.#core.handle !== null) this.#stopped = null;
+      if (!this.#core.stopped) this.#stopped = null;
       throw error;
     });
     return this.#stopped;
@@ -136,11 +143,12 @@ class Fanfare extends EventEmitter {
   }
 
   get #handle() {
-    return this.#core.handle ?? this.#running();
+    this.#running();
+    return this.#core.handle;
   }
 
   #running() {
-    if (this.#core.handle === null) throw new FanfareError('the hub has been stopped', 'stopping');
+    if (this.#core.stopped) throw new FanfareError('the hub has been stopped', 'stopping');
   }
 
   /** A fault of the program's own function, which has nobody else to tell. */

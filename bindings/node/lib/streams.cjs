@@ -2,7 +2,7 @@
 
 'use strict';
 
-const { OVER, READY } = require('./core.cjs');
+const { OVER, READY, STOPPED } = require('./core.cjs');
 const native = require('./native.cjs');
 const { readerArguments } = require('./reader.cjs');
 
@@ -47,6 +47,10 @@ class HandedOver {
 
   [READY]() {}
 
+  [STOPPED]() {
+    this[OVER]('stopping');
+  }
+
   [OVER](reason) {
     this.#core.leave(this.#user, this);
     this.stream.closed = true;
@@ -89,6 +93,10 @@ class Written {
     this.#pump();
   }
 
+  [STOPPED]() {
+    this.#pump();
+  }
+
   [OVER](reason) {
     this.#finish(reason, true);
   }
@@ -107,7 +115,11 @@ class Written {
   #pump() {
     while (!this.#over && !this.#blocked) {
       const items = native.pull(this.#core.handle, this.#id);
-      if (items === null) return;
+      if (items === null) {
+        // Nobody would wake us.
+        if (this.#core.stopped) this.#finish('stopping', true);
+        return;
+      }
       for (let at = 0; at < items.length && !this.#over; at += ITEM) {
         if (items[at] === native.BYTES) {
           if (!this.#sink.write(items[at + 1])) this.#blocked = true;

@@ -2,7 +2,7 @@
 
 'use strict';
 
-const { OVER, READY } = require('./core.cjs');
+const { OVER, READY, STOPPED } = require('./core.cjs');
 const { FanfareError } = require('./errors.cjs');
 const native = require('./native.cjs');
 const { readerArguments } = require('./reader.cjs');
@@ -11,6 +11,9 @@ const { readerArguments } = require('./reader.cjs');
 const ITEM = 6;
 /** Reasons of an end that are no failure: everything has been read, or the hub has stopped. */
 const ORDERLY = new Set(['ok', 'topic_closed', 'stopping']);
+
+/** The code of calls to what is over. */
+const LEFT = 'stale_handle';
 
 /** What a topic published, or a notice of what is missing. */
 class FanfareEvent {
@@ -43,6 +46,7 @@ class Subscription {
   /** Calls of `next` that have no answer yet. */
   #waiters = [];
   #over = false;
+  #ended = null;
   /** Why reading has failed; thrown once. */
   #failure = null;
   #onGap;
@@ -95,14 +99,21 @@ class Subscription {
     await this.return();
   }
 
+  /** Why it is over: `topic_closed`, `lapped`, `stopping`, or `stale_handle` when it was left; null while it is not. */
+  get ended() {
+    return this.#ended;
+  }
+
   /** Reads one more topic from now on. False if it is read already. */
   add(topic) {
-    return !this.#over && native.addTopic(this.#core.handle, this.#id, topic);
+    this.#open();
+    return native.addTopic(this.#core.handle, this.#id, topic);
   }
 
   /** Reads a topic no more. False if it was not read. Events of it that have been pulled already still come. */
   remove(topic) {
-    return !this.#over && native.removeTopic(this.#core.handle, this.#id, topic);
+    this.#open();
+    return native.removeTopic(this.#core.handle, this.#id, topic);
   }
 
   /** The queue says that there is something to pull. */
@@ -116,9 +127,17 @@ class Subscription {
     else if (this.#waiters.length === 0) this.#core.rest(this.#user);
   }
 
+  [STOPPED]() {
+    this[READY]();
+  }
+
   /** The library has ended it. What has been pulled is still to be read. */
   [OVER](reason) {
     this.#end(reason);
+  }
+
+  #open() {
+    if (this.#over) throw new FanfareError(`this subscription is over: ${this.#ended}`, LEFT);
   }
 
   /** The next event; null when there is none now, or none ever. */
@@ -149,6 +168,8 @@ class Subscription {
       this.#next = 0;
       if (pulled === null) {
         this.#items = [];
+        // Nobody would wake us.
+        if (this.#core.stopped) this.#end('stopping');
         return null;
       }
       this.#items = pulled;
@@ -159,6 +180,7 @@ class Subscription {
   #end(reason) {
     if (this.#over) return;
     this.#over = true;
+    this.#ended = typeof reason === 'string' && reason !== 'ok' ? reason : LEFT;
     if (typeof reason !== 'string' && this.#core.handle !== null) native.unsubscribe(this.#core.handle, this.#id);
     if (typeof reason === 'string' && !ORDERLY.has(reason)) {
       this.#failure = new FanfareError(`the subscription ended: ${reason}`, reason);

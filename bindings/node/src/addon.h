@@ -95,6 +95,7 @@ napi_value urls(napi_env env, napi_callback_info info);
 
 // A configuration from `pairs`, a flat array of names and values, and from a file or a text; NULL with an exception.
 fanfare_config *read_config(napi_env env, napi_value pairs, napi_value file, napi_value toml, napi_value actions);
+napi_value check(napi_env env, napi_callback_info info);
 napi_value options(napi_env env, napi_callback_info info);
 
 // publish.c

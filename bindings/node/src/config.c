@@ -74,6 +74,17 @@ fanfare_config *read_config(napi_env env, napi_value pairs, napi_value file, nap
     return config;
 }
 
+// `check(pairs, file, toml, actions)`: throws what `start` would throw of single options.
+napi_value check(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[4];
+    if (!read_arguments(env, info, 4, arguments))
+        return NULL;
+    fanfare_config *config = read_config(env, arguments[0], arguments[1], arguments[2], arguments[3]);
+    fanfare_config_free(&config);
+    return NULL;
+}
+
 static napi_status set_text(napi_env env, napi_value object, const char *name, const char *text)
 {
     napi_value value;

@@ -13,6 +13,7 @@ static const struct {
     { "detach", detach },
     { "hold", hold },
     { "urls", urls },
+    { "check", check },
     { "options", options },
     { "publish", publish },
     { "publishBatch", publish_batch },

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uchar.h>
 
 #include "addon.h"
 
@@ -38,6 +39,41 @@ void *arena_take(napi_env env, arena *memory, size_t count, size_t size)
     return taken->bytes;
 }
 
+// Whether a string has half of a surrogate pair, which no UTF-8 stands for.
+static bool is_broken(napi_env env, arena *memory, napi_value value)
+{
+    size_t length = 0;
+    if (napi_get_value_string_utf16(env, value, NULL, 0, &length) != napi_ok)
+        return true;
+    char16_t *units = arena_take(env, memory, length + 1, sizeof *units);
+    if (!units || napi_get_value_string_utf16(env, value, units, length + 1, &length) != napi_ok)
+        return true;
+    for (size_t index = 0; index < length; index++) {
+        if ((units[index] & 0xF800) != 0xD800)
+            continue;
+        bool pair = units[index] < 0xDC00 && index + 1 < length && (units[index + 1] & 0xFC00) == 0xDC00;
+        if (!pair)
+            return true;
+        index++;
+    }
+    return false;
+}
+
+// JavaScript writes U+FFFD for what has no UTF-8. Nobody's text is changed in silence: the library gets bytes that it refuses, with
+// the code of the field.
+static void keep_broken(napi_env env, arena *memory, napi_value value, fanfare_str *view)
+{
+    char *at = (char *)view->ptr, *end = at + view->len;
+    while ((at = memchr(at, 0xEF, (size_t)(end - at))) && end - at >= 3) {
+        if (memcmp(at, "\xEF\xBF\xBD", 3) == 0) {
+            if (is_broken(env, memory, value))
+                *at = (char)0xFF;
+            return;
+        }
+        at++;
+    }
+}
+
 // A value that is a string, copied. Its NUL is behind it.
 static bool copy_string(napi_env env, arena *memory, napi_value value, fanfare_str *view)
 {
@@ -51,6 +87,7 @@ static bool copy_string(napi_env env, arena *memory, napi_value value, fanfare_s
         if (length + CHARACTER < room) {
             memory->used += length + 1;
             *view = (fanfare_str){ place, length };
+            keep_broken(env, memory, value, view);
             return true;
         }
     }
@@ -66,6 +103,7 @@ static bool copy_string(napi_env env, arena *memory, napi_value value, fanfare_s
         return false;
     }
     *view = (fanfare_str){ place, length };
+    keep_broken(env, memory, value, view);
     return true;
 }
 

@@ -39,7 +39,9 @@ test('data arrives as it was given', async (t) => {
     ['\ufefffirst', '\ufefffirst'],
     ['a\r\nb\rc\nd', 'a\nb\nc\nd'],
     ['x'.repeat(1_000_000), 'x'.repeat(1_000_000)],
-    ['half a pair: \ud800', 'half a pair: \ufffd'],
+    ['a replacement: \ufffd', 'a replacement: \ufffd'],
+    ['\uffef\ufffd', '\uffef\ufffd'],
+    [{ half: '\ud800' }, '{"half":"\\ud800"}'],
   ];
   // Lengths around the addon's own buffer, with characters of every width at its edge.
   for (let length = 6_120; length < 6_150; length += 1) {
@@ -96,7 +98,7 @@ test('a batch is published whole or not at all', async (t) => {
 test('hostile fields', async (t) => {
   const hub = await hubFor(t);
   const reader = hub.subscribe('safe');
-  const hostile = ['a\nb', 'a\rb', 'a\u0000b', 'a\u0007b', 'x'.repeat(1 << 20), ''];
+  const hostile = ['a\ud800b', '\udc00', '\ufffd\ud83d', 'a\nb', 'a\rb', 'a\u0000b', 'a\u0007b', 'x'.repeat(1 << 20), ''];
   const fields = [
     ['invalid_topic', (text) => hub.publish(text, 'd')],
     ['invalid_event', (text) => hub.publish('safe', 'd', { event: text })],
@@ -121,6 +123,9 @@ test('hostile fields', async (t) => {
   }
   for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xf8, 0x88, 0x80, 0x80, 0x80], [0xc0, 0xaf]]) {
     assert.equal(thrown(() => hub.publish('safe', Uint8Array.from(bytes))).code, 'invalid_data');
+  }
+  for (const text of ['\ud800', 'x\udc00x', '\ufffd \ud83d', 'x'.repeat(10_000) + '\ud800']) {
+    assert.equal(thrown(() => hub.publish('safe', text)).code, 'invalid_data');
   }
   for (const retry of [-1, 1.5, NaN, Infinity, '5', 2 ** 60, 86_400_001, {}]) {
     assert.equal(thrown(() => hub.publish('safe', 'd', { retry })).code, 'invalid_retry', String(retry));

@@ -48,7 +48,8 @@ test('several topics, event types, and topics that come and go', async (t) => {
   hub.publish('c', '5');
   assert.deepEqual((await take(reader, 1)).map(({ topic, data }) => [topic, data]), [['c', '5']]);
   await reader.return();
-  assert.equal(reader.add('d'), false);
+  assert.equal(thrown(() => reader.add('d')).code, 'stale_handle');
+  assert.equal(reader.ended, 'stale_handle');
 });
 
 test('resume and replay', async (t) => {
@@ -120,7 +121,8 @@ test('stopping ends readers that wait and readers that do not', async (t) => {
   }
   assert.match(hub.url, /^http:/);
   assert.deepEqual(await hub.stop(), await hub.stop());
-  assert.equal(idle.add('x'), false);
+  assert.equal(idle.ended, 'stopping');
+  assert.equal(thrown(() => idle.add('x')).code, 'stale_handle');
 });
 
 test('calls of next that wait together are answered in order', async (t) => {
