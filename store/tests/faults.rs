@@ -274,3 +274,21 @@ fn damaged_and_newer_meta_are_refused() {
     disk.forget(meta);
     assert_eq!(open(&disk, Durability::Always).err().expect("refused").kind(), ErrorKind::Corrupt);
 }
+
+#[test]
+fn a_failed_sync_ends_the_file() {
+    let disk = MemDisk::default();
+    let store = open(&disk, Durability::Always).expect("opens");
+    store.append(&[draft("t", "kept")], &[], 0).expect("stored");
+    // One call writes the record, the next syncs it.
+    let call = disk.calls() + 1;
+    disk.fail(call, call + 1, io::ErrorKind::Other);
+    let error = store.append(&[draft("t", "refused")], &[], 0).expect_err("the sync fails");
+    assert!(error.to_string().contains("cannot sync"), "{error}");
+    let next = store.append(&[draft("t", "new")], &[], 0).expect("stored");
+    assert!(disk.names().contains(&PathBuf::from("d/0000000002.log")), "{:?}", disk.names());
+    std::mem::forget(store);
+    let store = open(&disk.after_kill(), Durability::Always).expect("opens");
+    let page = all(&store, Topics::All);
+    assert_eq!((data(&page.events), page.events[1].position), (vec!["kept", "new"], next));
+}
