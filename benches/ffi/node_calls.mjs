@@ -1,5 +1,6 @@
-// What calls cost from Node, in microseconds each: `node benches/ffi/node_calls.mjs`, with the binding built. Prints the best
-// and the median of several rounds, because other programs on the machine only ever add.
+// What calls cost from Node, in microseconds each: `node benches/ffi/node_calls.mjs`, with the binding built. Prints the time on the
+// clock and the processor time of the whole process, its other threads included, of the best and the median of several
+// rounds, because other programs on the machine only ever add.
 
 import { Fanfare } from '../../bindings/node/lib/index.mjs';
 
@@ -8,16 +9,22 @@ const EVENTS = 100_000;
 const ROUNDS = 7;
 
 async function measure(name, count, round) {
-  const costs = [];
-  for (let n = 0; n < ROUNDS; n += 1) costs.push(await round() * 1_000 / count);
-  costs.sort((a, b) => a - b);
-  console.log(`${name}: best ${costs[0].toFixed(3)} us, median ${costs[ROUNDS >> 1].toFixed(3)} us`);
+  const rounds = [];
+  for (let n = 0; n < ROUNDS; n += 1) rounds.push(await round());
+  const show = (what) => {
+    const costs = rounds.map((cost) => cost[what] / count).sort((a, b) => a - b);
+    return `best ${costs[0].toFixed(3)} us, median ${costs[ROUNDS >> 1].toFixed(3)} us`;
+  };
+  console.log(`${name}\n    clock:     ${show('clock')}\n    processor: ${show('processor')}`);
 }
 
 async function timed(work) {
+  const before = process.cpuUsage();
   const start = performance.now();
   await work();
-  return performance.now() - start;
+  const clock = (performance.now() - start) * 1_000;
+  const { user, system } = process.cpuUsage(before);
+  return { clock, processor: user + system };
 }
 
 const hub = await Fanfare.start({ listen: '127.0.0.1:0', 'history.events': EVENTS, 'history.bytes': '256MiB' });
