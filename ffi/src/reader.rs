@@ -23,6 +23,8 @@ pub(crate) struct Reader {
     watcher: Watcher,
     bell: Arc<Bell>,
     cursor: Mutex<Cursor>,
+    /// The same subscription for those who change its topics, also while a thread waits with the cursor; none once it is over.
+    topics: Mutex<Option<Subscription>>,
     /// Why it was ended from outside; 0 while it was not.
     ended: AtomicI32,
 }
@@ -64,8 +66,10 @@ impl Reader {
         on_demand: bool,
     ) -> Reader {
         watcher.set_waker(&Waker::from(Arc::clone(&bell)));
+        let topics = Mutex::new(Some(subscription.clone()));
         let cursor = Cursor { subscription: Some(subscription), frames: Vec::new(), dirty: Vec::new() };
-        Reader { user, on_demand, watcher, bell, cursor: Mutex::new(cursor), ended: AtomicI32::new(0) }
+        let (cursor, ended) = (Mutex::new(cursor), AtomicI32::new(0));
+        Reader { user, on_demand, watcher, bell, cursor, topics, ended }
     }
 
     /// Ends it from outside: whoever waits for it goes on.
@@ -83,7 +87,7 @@ impl Reader {
 
     /// Works on the subscription itself; `None` once it is over.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&Subscription) -> R) -> Option<R> {
-        let subscription = self.cursor.lock().subscription.clone()?;
+        let subscription = self.topics.lock().clone()?;
         Some(work(&subscription))
     }
 
@@ -97,7 +101,7 @@ impl Reader {
             // After a stop it still gives what was published before.
             let stopping = ended == Code::Stopping.number();
             if ended != 0 && !stopping || cursor.subscription.is_none() {
-                let last = cursor.subscription.take();
+                let last = (cursor.subscription.take(), self.topics.lock().take());
                 // Dropping it takes engine locks: outside ours.
                 drop(guard);
                 drop(last);
@@ -142,7 +146,7 @@ impl Reader {
                     return Ok(Looked::Idle);
                 }
             };
-            let last = cursor.subscription.take();
+            let last = (cursor.subscription.take(), self.topics.lock().take());
             drop(guard);
             drop(last);
             items.push_end(id, self.user, over.number());

@@ -180,6 +180,28 @@ fn pulling_waits_and_is_announced() {
 }
 
 #[test]
+fn topics_change_while_a_thread_waits() {
+    let mut hub = start(&[]);
+    let topics = [text("chat")];
+    let id = subscribe(hub, &fanfare_subscribe_options { flags: FANFARE_ON_DEMAND, ..options(&topics) });
+    assert_eq!(pull(hub, id, 0), (FANFARE_AGAIN, Vec::new()));
+    let waiting = {
+        let hub = hub.addr();
+        std::thread::spawn(move || pull(std::ptr::without_provenance_mut(hub), id, FANFARE_FOREVER))
+    };
+    std::thread::sleep(Duration::from_millis(20));
+    unsafe {
+        assert_eq!(fanfare_add_topic(hub, id, text("news"), null_mut()), FANFARE_OK);
+        assert_eq!(fanfare_remove_topic(hub, id, text("chat"), null_mut()), FANFARE_OK);
+    }
+    publish(hub, "chat", "unread");
+    publish(hub, "news", "read");
+    let (_, all) = waiting.join().expect("no panic");
+    assert_eq!(all.iter().map(|item| item.3.as_str()).collect::<Vec<_>>(), ["read"]);
+    stop(&mut hub);
+}
+
+#[test]
 fn resume_goes_on_after_the_id() {
     let mut hub = start(&[]);
     publish(hub, "chat", "old");

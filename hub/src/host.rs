@@ -9,7 +9,7 @@ use crate::hub::Hub;
 
 impl Hub {
     /// Gives a connected HTTP/1 socket of the host's own server to this hub, which writes the stream from then on. See
-    /// [`Server::adopt`].
+    /// [`Server::adopt`](fanfare_server::Server::adopt).
     ///
     /// # Errors
     /// [`EmbedError`]; nothing has been written then, and `ended` is not called.
@@ -23,7 +23,7 @@ impl Hub {
         self.http.server.adopt(socket, options, head, ended)
     }
 
-    /// Opens a stream whose bytes the host writes itself. See [`Server::open_stream`].
+    /// Opens a stream whose bytes the host writes itself. See [`Server::open_stream`](fanfare_server::Server::open_stream).
     ///
     /// # Errors
     /// [`EmbedError`]; nothing has changed then.
@@ -31,7 +31,7 @@ impl Hub {
         self.http.server.open_stream(options)
     }
 
-    /// Ends every stream of `client`. See [`Server::revoke`].
+    /// Ends every stream of `client`. See [`Server::revoke`](fanfare_server::Server::revoke).
     ///
     /// # Errors
     /// A name that no client can have.
