@@ -292,7 +292,9 @@ readers = [hub.subscribe("t") for _ in range(200)]
 
 def test_ctrl_c_ends_a_reader() -> None:
     code = """
-import _thread, threading, fanfare
+import _thread, signal, threading, fanfare
+# A shell gives its background jobs an ignored SIGINT, and then there is nothing to interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with fanfare.Hub(listen="127.0.0.1:0") as hub:
     threading.Timer(0.3, _thread.interrupt_main).start()
     try:
