@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
 use crate::{
-    bench, budget, build, docs, exports, h2spec, header, install, layers, licences, native, node_binding,
-    parity, purity, python_binding, sdk, suites,
+    bench, budget, build, docs, exports, h2spec, header, install, instructions, layers, licences, native,
+    node_binding, parity, purity, python_binding, sdk, suites,
 };
 
 /// A command as the user types it.
@@ -91,6 +91,16 @@ const COMMANDS: &[Command] = &[
             steps.step("install peers", install::peers)?;
             steps.step("release binaries", bench::build)?;
             steps.step("bench", || bench::run(bench::Extent::parse(args.first().map(String::as_str))))
+        },
+    },
+    Command {
+        name: "instructions",
+        usage: "[--check]",
+        help: "Count the instructions of an event's way under callgrind, and write the table in\n\
+               benches/parts; with --check refuse what has become dearer by 5 %.",
+        run: |steps, args| match args.first() {
+            None => steps.step("instructions", instructions::write),
+            Some(_) => steps.step("instructions", instructions::check),
         },
     },
     Command {
@@ -220,7 +230,8 @@ fn ci(steps: &mut Steps) -> Result<()> {
     steps.step("generated docs are fresh", docs::check)?;
     steps.step("header is fresh", header::check)?;
     steps.step("exports are guarded", exports::check_source)?;
-    test(steps)
+    test(steps)?;
+    steps.step("instructions", instructions::check)
 }
 
 fn test(steps: &mut Steps) -> Result<()> {

@@ -23,6 +23,7 @@ mod build;
 mod docs;
 mod h2spec;
 mod header;
+mod instructions;
 mod suites;
 
 mod exports;
