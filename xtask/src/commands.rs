@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
 use crate::{
-    bench, budget, build, docs, exports, h2spec, header, install, instructions, layers, licences, native,
-    node_binding, parity, purity, python_binding, sdk, suites,
+    bench, budget, build, docs, examples, exports, h2spec, header, install, instructions, layers, licences,
+    native, node_binding, parity, purity, python_binding, sdk, suites,
 };
 
 /// A command as the user types it.
@@ -72,6 +72,18 @@ const COMMANDS: &[Command] = &[
         usage: "",
         help: "The Python binding alone: built, installed in target/venv-binding, and its tests.",
         run: |steps, _| steps.step("python binding", python_binding::test),
+    },
+    Command {
+        name: "examples",
+        usage: "",
+        help: "The example applications alone, each in a browser, with the bindings that they need.",
+        run: |steps, _| {
+            steps.step("install", install::everything)?;
+            steps.step("release binary", build::release)?;
+            steps.step("python package", python_binding::install)?;
+            steps.step("node addon", node_binding::build)?;
+            steps.step("examples", examples::test)
+        },
     },
     Command {
         name: "fuzz",
@@ -243,6 +255,7 @@ fn test(steps: &mut Steps) -> Result<()> {
     native_tests(steps)?;
     steps.step("python binding", python_binding::test)?;
     end_to_end(steps)?;
+    steps.step("examples", examples::test)?;
     steps.step("every language does the same", parity::check)
 }
 

@@ -58,13 +58,16 @@ pub(crate) const NODE_SUITES: &str = "tests/node";
 /// Folder of the Node binding, with its `package.json`.
 pub(crate) const NODE_BINDING: &str = "bindings/node";
 
+/// Folder of the example applications, with their `package.json`.
+pub(crate) const EXAMPLES: &str = "examples";
+
 /// Everything that `test` needs.
 pub(crate) fn everything() -> Result<()> {
     system(SYSTEM)?;
     if files::root().join(PYTHON_SUITES).is_dir() {
         python()?;
     }
-    for folder in [NODE_SUITES, NODE_BINDING] {
+    for folder in [NODE_SUITES, NODE_BINDING, EXAMPLES] {
         if files::root().join(folder).is_dir() {
             node(folder)?;
         }

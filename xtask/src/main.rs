@@ -35,6 +35,8 @@ mod sdk;
 mod node_binding;
 mod python_binding;
 
+mod examples;
+
 mod commands;
 
 use std::process::ExitCode;

@@ -1,0 +1,41 @@
+//! The example applications: each driven in a browser, over the bindings as the steps before have built them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::files;
+use crate::install::EXAMPLES;
+use crate::python_binding;
+use crate::run::Program;
+use crate::suites;
+
+/// Runs their suites.
+pub(crate) fn test() -> Result<()> {
+    Program::cargo().args(["build", "--locked", "--release", "-p", "fanfare-ffi"]).run()?;
+    let settings = [("FANFARE_LIBRARY", library()?), ("FANFARE_PYTHON", python_binding::interpreter())];
+    suites::node_below(EXAMPLES, "examples", &settings)
+}
+
+/// The library in a folder where programs find it both at link time and at run time.
+fn library() -> Result<PathBuf> {
+    let built = files::target().join("release/libfanfare.so");
+    if !built.is_file() {
+        bail!("the build made no {}", built.display());
+    }
+    let folder = files::target().join("examples");
+    fs::create_dir_all(&folder)?;
+    for name in ["libfanfare.so", "libfanfare.so.0"] {
+        let place = folder.join(name);
+        match fs::remove_file(&place) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot replace {}", place.display()));
+            }
+            _ => symlink(&built, &place).with_context(|| format!("cannot make {}", place.display()))?,
+        }
+    }
+    Ok(folder.join("libfanfare.so"))
+}
