@@ -1,11 +1,12 @@
 //! Writes fields and lines; the only place where stream bytes come into being.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr2_iter};
 
 /// The heartbeat: one comment line and no blank line. A blank line would make some clients report an empty event.
 pub const HEARTBEAT: &[u8] = b":\n";
 
 /// Appends `name: value` and LF. The value must be free of CR and LF: see [`data`](fn@data) for text that is not.
+#[inline]
 pub fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     debug_assert!(memchr2(b'\r', b'\n', value.as_bytes()).is_none());
     out.extend_from_slice(name.as_bytes());
@@ -45,15 +46,16 @@ fn split_line(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// How many bytes [`data`] will append at most, from one scan; exact for text of one line.
-pub(crate) fn data_bytes(data: &str) -> usize {
-    const PER_LINE: usize = "data: \n".len();
+/// How many CR and LF a text has: none if it is one line.
+pub(crate) fn line_ends(data: &str) -> usize {
     let bytes = data.as_bytes();
-    if memchr2(b'\r', b'\n', bytes).is_none() {
-        return bytes.len() + PER_LINE;
-    }
-    let ends = memchr::memchr2_iter(b'\r', b'\n', bytes).count();
-    bytes.len() + (ends + 1) * PER_LINE
+    // Most texts are one line, and the iterator is slower to find that out.
+    if memchr2(b'\r', b'\n', bytes).is_none() { 0 } else { memchr2_iter(b'\r', b'\n', bytes).count() }
+}
+
+/// How many bytes [`data`](fn@data) appends at most for a text of so many bytes and [`line_ends`]; exact for one line.
+pub(crate) fn data_bytes(bytes: usize, line_ends: usize) -> usize {
+    bytes + (line_ends + 1) * "data: \n".len()
 }
 
 /// Undoes [`data`]: joins the values of consecutive `data` lines with LF.
@@ -95,7 +97,7 @@ mod tests {
     fn encoded(text: &str) -> String {
         let mut out = Vec::new();
         data(&mut out, text);
-        assert!(out.len() <= data_bytes(text), "{text:?}");
+        assert!(out.len() <= data_bytes(text.len(), line_ends(text)), "{text:?}");
         String::from_utf8(out).unwrap()
     }
 
@@ -104,6 +106,7 @@ mod tests {
         assert_eq!(encoded(""), "data: \n");
         assert_eq!(encoded(" a"), "data:  a\n");
         assert_eq!(encoded("a\nb\r\nc\rd"), "data: a\ndata: b\ndata: c\ndata: d\n");
+        assert_eq!(encoded("\n\r\n\r"), "data: \ndata: \ndata: \ndata: \n");
         assert_eq!(encoded("a\r\r\n\nb\n"), "data: a\ndata: \ndata: \ndata: b\ndata: \n");
         assert_eq!(encoded("a\u{2028}\u{85}b"), "data: a\u{2028}\u{85}b\n");
     }

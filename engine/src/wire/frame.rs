@@ -69,8 +69,9 @@ impl NewFrame {
     pub(crate) fn render(topic: Arc<str>, draft: &Draft<'_>, at: Timestamp) -> Self {
         let fields = draft.event.as_ref().map_or(0, |event| event.len() + 8) + draft.retry.map_or(0, |_| 28);
         let id_line = draft.id.as_ref().map_or(ID_LINE, |id| id.len() + 5);
-        let mut buf =
-            Vec::with_capacity(CHUNK_HEAD + fields + encode::data_bytes(&draft.data) + id_line + END.len());
+        let line_ends = encode::line_ends(&draft.data);
+        let lines = encode::data_bytes(draft.data.len(), line_ends);
+        let mut buf = Vec::with_capacity(CHUNK_HEAD + fields + lines + id_line + END.len());
         buf.resize(CHUNK_HEAD, 0);
         let mut event = 0..0;
         if let Some(name) = &draft.event {
@@ -81,7 +82,13 @@ impl NewFrame {
             encode::retry(&mut buf, ms);
         }
         let data_start = position(buf.len());
-        let many_lines = encode::data(&mut buf, &draft.data) > 1;
+        let many_lines = line_ends > 0;
+        if many_lines {
+            encode::data(&mut buf, &draft.data);
+        } else {
+            // Without looking for line ends once more.
+            encode::field(&mut buf, "data", &draft.data);
+        }
         let data = data_start..position(buf.len());
         let mut id = 0..0;
         if let Some(own) = &draft.id {
