@@ -10,9 +10,14 @@ import { file } from './test/support.mjs';
 const ROWS = [
   // Folder, language, on Fanfare, by hand: the application's own lines, then what it shares with the others.
   ['signalling', 'Node, Express', 'signalling/server.mjs', 'by-hand/signalling.mjs', 'by-hand/sse.mjs'],
+  ['join', 'Node, TypeScript, Express', 'join/server.ts', 'by-hand/join.mjs', 'by-hand/sse.mjs'],
   ['chat', 'Node', 'chat/server.mjs', 'by-hand/chat.mjs', 'by-hand/sse.mjs'],
   ['chat', 'Python, ASGI', 'chat/server.py'],
   ['chat', 'C', 'chat/server.c'],
+  ['board', 'Node, Express', 'board/server.mjs', 'by-hand/board.mjs', 'by-hand/sse.mjs'],
+  ['board', 'Python, FastAPI', 'board/server.py', 'by-hand/board.py', 'by-hand/sse.py'],
+  ['progress', 'Python, Flask, gunicorn', 'progress/server.py', 'by-hand/progress.py', 'by-hand/sse.py'],
+  ['tokens', 'Node, Express', 'tokens/server.mjs', 'by-hand/tokens.mjs', 'by-hand/sse.mjs'],
 ];
 
 /** Lines that are neither empty nor only a comment. */
