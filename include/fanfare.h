@@ -133,7 +133,7 @@
 // reading goes on.
 #define FANFARE_ITEM_GAP 2
 
-// A subscription or stream is over, and its id is stale: `code` says why, 0 for a reader that left.
+// A subscription or stream is over, and its id is stale: `code` says why, 0 for a reader that left, was revoked or has reached `stream.max_age`.
 #define FANFARE_ITEM_END 3
 
 // A subscription of the kind `FANFARE_ON_DEMAND`, or a host-written stream, has something for `fanfare_pull`.
@@ -156,6 +156,9 @@
 
 // Use the option `timeouts.stop` as deadline.
 #define FANFARE_STOP_DEFAULT UINT64_MAX
+
+// Room for the name of a handler and its NUL.
+#define FANFARE_HANDLER_NAME_BYTES 288
 
 // `fanfare_event.retry_ms` counts, also when it is 0.
 #define FANFARE_EVENT_RETRY 1
@@ -258,6 +261,64 @@ typedef struct {
     // Connections that were still open at the deadline and were cut.
     uint64_t cut;
 } fanfare_stop_report;
+
+// A handler to load: a `file`, or `bytes` with a `name`. The file is watched, and taken into use when it changes, with the option
+// `handler.reload`.
+typedef struct {
+    // `sizeof(fanfare_handler)`.
+    size_t size;
+    // Whose events pass it: a topic, or with a `*` at the end every topic that begins so. 1 to 256 bytes.
+    fanfare_str topics;
+    // Path of a component or core module of WebAssembly, up to `handler.file_bytes`.
+    fanfare_str file;
+    // The same in memory, copied before the call returns.
+    fanfare_str bytes;
+    // What statistics, the log and `fanfare_unload_handler` call it: 1 to 255 bytes without control characters. With `file` leave it
+    // absent: it is the file's name without its ending.
+    fanfare_str name;
+} fanfare_handler;
+
+// A handler of a hub, and what it has done since it was loaded. Reloading its file does not reset it.
+typedef struct {
+    // `sizeof(fanfare_handler_info)`, set by the caller.
+    size_t size;
+    // Events it was called for.
+    uint64_t calls;
+    // Events that it let pass unchanged.
+    uint64_t passed;
+    // Events that it dropped.
+    uint64_t dropped;
+    // Events in whose place it put another one.
+    uint64_t replaced;
+    // Events of which it made several.
+    uint64_t emitted;
+    // Events that it refused.
+    uint64_t rejected;
+    // Calls in which it failed, for whatever reason; `handler.on_fault` decided then.
+    uint64_t faults;
+    // Events that `handler.on_fault` decided without a call, while it rested after many faults in a row.
+    uint64_t rested;
+    // How long the calls took, all together, in nanoseconds.
+    uint64_t time_ns;
+    // Instances of its code now.
+    uint64_t instances;
+    // The most memory that any one instance has held, in bytes.
+    uint64_t memory_bytes;
+    // Bytes of state that it keeps beside its instances.
+    uint64_t state_bytes;
+    // How often its code was exchanged because its file changed.
+    uint64_t reloads;
+    // How often new code was refused; the old code went on.
+    uint64_t failed_reloads;
+    // Bytes of the name, without the NUL.
+    uint32_t name_len;
+    // Bytes of the topics, without the NUL.
+    uint32_t topics_len;
+    // Its name, with a NUL behind it.
+    char name[FANFARE_HANDLER_NAME_BYTES];
+    // Its topics as they were given, with a NUL behind them.
+    char topics[FANFARE_HANDLER_NAME_BYTES];
+} fanfare_handler_info;
 
 // An event to publish. Every text is UTF-8 and is copied before the call returns.
 typedef struct {
@@ -573,7 +634,8 @@ fanfare_status fanfare_start(const fanfare_config *config,
 // Stops: takes no more connections, ends every stream so that its reader resumes elsewhere, spread over `deadline_ms`
 // milliseconds, and cuts what is left then. Blocks until threads and sockets are gone. Every subscription and
 // host-written stream then has a `FANFARE_ITEM_END` in the queue, which can still be drained; the wake-up is called for them and
-// never again after this returns. The handle stays valid until `fanfare_free`. A second call does nothing.
+// never again after this returns. The handle stays valid until `fanfare_free`. A call while another one stops waits for that to be
+// done, for its own deadline at most: `FANFARE_AGAIN` if it is not then. A call after it does nothing. Only the call that stops fills `report`.
 //
 // `deadline_ms`: 0 cuts at once; `FANFARE_STOP_DEFAULT` is the option `timeouts.stop`. `report` may be NULL.
 //
@@ -600,6 +662,47 @@ const char *fanfare_url(const fanfare_hub *hub);
 
 // Every URL that the hub listens on, plain ones first, a line each. Otherwise as `fanfare_url`.
 const char *fanfare_urls(const fanfare_hub *hub);
+
+// Loads an event handler behind those that are there. When this returns, events pass it. *Borrows* everything. `info` (may be NULL)
+// gets its name, which has a number behind it if another handler has it already. Compiling takes up to seconds, in which events go on
+// without it and a stop waits; calls wait for each other. Any thread.
+//
+// Errors: `UNSUPPORTED` in a build without handlers, which a default build is; `INVALID_CONFIG` says why the code does not load, and
+// options under `handler.` bound what it may do; `INVALID_TOPIC`, `INVALID_PARAMETER`, `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`,
+// `FORKED`, `TOO_NEW`. Nothing has changed then.
+//
+// # Safety
+// `handler` is NULL or as `fanfare_handler` says, with readable views; `info` is NULL or as `fanfare_handler_info` says; `err`
+// is NULL or as `fanfare_error` says.
+fanfare_status fanfare_load_handler(fanfare_hub *hub,
+                                    const fanfare_handler *handler,
+                                    fanfare_handler_info *info,
+                                    fanfare_error *err);
+
+// Unloads the handler of that name; its state goes with it. An event that is in it right now is finished by it. `FANFARE_AGAIN` if
+// there is none of that name. *Borrows* the name. Any thread.
+//
+// Errors: `INVALID_PARAMETER` for a name that is no text; `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
+//
+// # Safety
+// `name` is readable; `err` is NULL or as `fanfare_error` says.
+fanfare_status fanfare_unload_handler(fanfare_hub *hub,
+                                      fanfare_str name,
+                                      fanfare_error *err);
+
+// Writes the handlers as they are at one moment, in the order in which events pass them, to the array `infos` of `len` of this
+// header's `fanfare_handler_info`, of which each says its size. `*count` is how many there are, also if that is more than `len`: with `len` 0 only
+// they are counted, and `infos` may be NULL. Any thread; none are left after a stop.
+//
+// Errors: `INVALID_PARAMETER` when a size is not that of this library's structure; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
+//
+// # Safety
+// `infos` is NULL or an array of `len` structures; `count` is NULL or writable; `err` is NULL or as `fanfare_error` says.
+fanfare_status fanfare_get_handlers(const fanfare_hub *hub,
+                                    fanfare_handler_info *infos,
+                                    size_t len,
+                                    size_t *count,
+                                    fanfare_error *err);
 
 // Publishes one event. Never waits for a reader. When this returns every reader can see it; nobody has necessarily got it yet.
 // *Borrows* everything. `done` may be NULL. Any thread.
@@ -889,6 +992,8 @@ fanfare_status fanfare_pull(fanfare_hub *hub,
 #define FANFARE_STATS_INIT { .size = sizeof(fanfare_stats) }
 #define FANFARE_STOP_REPORT_INIT { .size = sizeof(fanfare_stop_report) }
 #define FANFARE_KEY_INIT { .size = sizeof(fanfare_key) }
+#define FANFARE_HANDLER_INIT { .size = sizeof(fanfare_handler) }
+#define FANFARE_HANDLER_INFO_INIT { .size = sizeof(fanfare_handler_info) }
 
 /* A view of NUL-terminated text; NULL is absent. */
 static inline fanfare_str fanfare_text(const char *text)

@@ -12,9 +12,8 @@ use crate::abi::{Extensible, list, read};
 use crate::failure::Failure;
 use crate::guard::call;
 use crate::hub::{fanfare_hub, find};
-use crate::instance::Target;
-use crate::item::{Control, fanfare_header};
-use crate::queue::Entry;
+use crate::instance::{Handed, Target};
+use crate::item::fanfare_header;
 use crate::status::{FANFARE_OK, fanfare_error, fanfare_status};
 use crate::subscribe::fanfare_subscribe_options;
 
@@ -88,18 +87,14 @@ pub unsafe extern "C" fn fanfare_adopt(
         let headers = unsafe { headers(&options) }?;
         let head = head(&options, &headers)?;
         let socket = duplicate(fd)?;
-        let adopted = Arc::new(OnceLock::new());
-        let id = hub.ids.insert_with(|id| (Target::Adopted(Arc::clone(&adopted)), id));
+        let notify = options.flags & FANFARE_NOTIFY_END != 0;
+        let handed = Arc::new(Handed { lane: OnceLock::new(), user, notify });
+        let id = hub.ids.insert_with(|id| (Target::Adopted(Arc::clone(&handed)), id));
         let ended = {
-            let hub = Arc::downgrade(&hub);
-            let notify = options.flags & FANFARE_NOTIFY_END != 0;
+            let (hub, handed) = (Arc::downgrade(&hub), Arc::downgrade(&handed));
             Box::new(move || {
-                let Some(hub) = hub.upgrade() else { return };
-                // Relaxed would do: it only says why.
-                let code = hub.running().err().map_or(0, |failure| failure.code().number());
-                if hub.ids.remove(id).is_some() && notify {
-                    hub.queue.push(Entry::Control(Box::new(Control::End { handle: id, user, code })));
-                }
+                let (Some(hub), Some(handed)) = (hub.upgrade(), handed.upgrade()) else { return };
+                hub.handed_over(id, &handed);
             })
         };
         let given =
@@ -107,7 +102,7 @@ pub unsafe extern "C" fn fanfare_adopt(
         match given {
             Ok(handle) => {
                 // Nobody else sets it.
-                let _ = adopted.set(handle);
+                let _ = handed.lane.set(handle);
             }
             Err(failure) => {
                 drop(hub.ids.remove(id));
@@ -207,8 +202,8 @@ pub unsafe extern "C" fn fanfare_close_stream(
     let body = || {
         let hub = find(hub)?;
         match hub.target(stream)? {
-            Target::Adopted(adopted) => {
-                if let Some(adopted) = adopted.get() {
+            Target::Adopted(handed) => {
+                if let Some(adopted) = handed.lane.get() {
                     adopted.end();
                 }
             }

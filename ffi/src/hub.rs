@@ -17,7 +17,7 @@ use crate::guard::call;
 use crate::instance::Instance;
 use crate::process;
 use crate::queue::Queue;
-use crate::status::{FANFARE_OK, fanfare_error, fanfare_status};
+use crate::status::{FANFARE_AGAIN, FANFARE_OK, fanfare_error, fanfare_status};
 use crate::table::Kind;
 
 /// A running hub. A handle: any thread may use it at any time, also while it stops.
@@ -98,12 +98,12 @@ fn start_failed(error: StartError) -> Failure {
 }
 
 /// Every signal blocked on this thread, until it is dropped.
-struct BlockedSignals {
+pub(crate) struct BlockedSignals {
     before: libc::sigset_t,
 }
 
 impl BlockedSignals {
-    fn new() -> BlockedSignals {
+    pub(crate) fn new() -> BlockedSignals {
         let mut all = MaybeUninit::uninit();
         let mut before = MaybeUninit::uninit();
         // SAFETY: both sets are writable; the calls cannot fail with these arguments, and fill them.
@@ -146,7 +146,8 @@ pub const FANFARE_STOP_DEFAULT: u64 = u64::MAX;
 /// Stops: takes no more connections, ends every stream so that its reader resumes elsewhere, spread over `deadline_ms`
 /// milliseconds, and cuts what is left then. Blocks until threads and sockets are gone. Every subscription and
 /// host-written stream then has a `FANFARE_ITEM_END` in the queue, which can still be drained; the wake-up is called for them and
-/// never again after this returns. The handle stays valid until `fanfare_free`. A second call does nothing.
+/// never again after this returns. The handle stays valid until `fanfare_free`. A call while another one stops waits for that to be
+/// done, for its own deadline at most: `FANFARE_AGAIN` if it is not then. A call after it does nothing. Only the call that stops fills `report`.
 ///
 /// `deadline_ms`: 0 cuts at once; `FANFARE_STOP_DEFAULT` is the option `timeouts.stop`. `report` may be NULL.
 ///
@@ -170,6 +171,7 @@ pub unsafe extern "C" fn fanfare_stop(
         }
         let deadline = (deadline_ms != FANFARE_STOP_DEFAULT).then(|| Duration::from_millis(deadline_ms));
         let done = hub.stop(deadline.map(|deadline| deadline.min(LONGEST_STOP)));
+        let Some(done) = done else { return Ok(FANFARE_AGAIN) };
         if !report.is_null() {
             // SAFETY: by contract.
             unsafe { write(report, &fanfare_stop_report { size: 0, streams: done.streams, cut: done.cut }) }?;

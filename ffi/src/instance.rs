@@ -10,11 +10,11 @@ use ::fanfare_hub::authorize::Answer;
 use ::fanfare_hub::embed::Adopted;
 use ::fanfare_hub::engine::{Code, Engine, LagPolicy};
 use ::fanfare_hub::{Clock, Hub, StopReport};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::failure::Failure;
 use crate::ids::Ids;
-use crate::item::Items;
+use crate::item::{Control, Items};
 use crate::queue::{Entry, Queue};
 use crate::reader::{Looked, Patience, Reader};
 use crate::written::Written;
@@ -31,6 +31,10 @@ pub(crate) struct Instance {
     /// None once it has been stopped.
     hub: RwLock<Option<Hub>>,
     stopping: AtomicBool,
+    /// Set, and told, when the stop is done.
+    stopped: (Mutex<bool>, Condvar),
+    /// The option `timeouts.stop`.
+    stop_timeout: Duration,
     pub(crate) queue: Arc<Queue>,
     pub(crate) ids: Ids<Target>,
     pub(crate) url: CString,
@@ -44,10 +48,19 @@ pub(crate) enum Target {
     Reader(Arc<Reader>),
     /// A host-written stream.
     Written(Arc<Written>),
-    /// A socket in a lane; empty for a moment while it is handed over.
-    Adopted(Arc<OnceLock<Adopted>>),
+    /// A socket in a lane.
+    Adopted(Arc<Handed>),
     /// A request that waits for a decision.
     Request(Arc<Waiting>),
+}
+
+/// A socket that was handed over.
+pub(crate) struct Handed {
+    /// Empty for a moment while it is handed over.
+    pub(crate) lane: OnceLock<Adopted>,
+    pub(crate) user: u64,
+    /// The host wants to be told of its end.
+    pub(crate) notify: bool,
 }
 
 /// A request that waits for the host.
@@ -65,8 +78,10 @@ impl Instance {
             lag,
             url: text(hub.url()),
             urls: text(hub.urls().join("\n")),
+            stop_timeout: hub.stop_timeout(),
             hub: RwLock::new(Some(hub)),
             stopping: AtomicBool::new(false),
+            stopped: (Mutex::new(false), Condvar::new()),
             queue,
             ids: Ids::default(),
         }
@@ -144,12 +159,24 @@ impl Instance {
         false
     }
 
-    /// Stops everything. The first call does it; later ones find it done, or being done.
-    pub(crate) fn stop(&self, deadline: Option<Duration>) -> StopReport {
+    /// Stops everything, when it is called first. Later calls wait for that to be done, for their own deadline at most: `None` if it
+    /// is not then.
+    pub(crate) fn stop(&self, deadline: Option<Duration>) -> Option<StopReport> {
+        let deadline = deadline.unwrap_or(self.stop_timeout);
+        let (stopped, told) = &self.stopped;
         // AcqRel: one caller wins.
         if self.stopping.swap(true, Ordering::AcqRel) {
-            return StopReport::default();
+            let mut stopped = stopped.lock();
+            told.wait_while_for(&mut stopped, |stopped| !*stopped, deadline);
+            return stopped.then(StopReport::default);
         }
+        // Also when a panic cuts the rest short: whoever waits goes on.
+        let _told = Told(&self.stopped);
+        let report = self.stop_now(deadline);
+        Some(report)
+    }
+
+    fn stop_now(&self, deadline: Duration) -> StopReport {
         for id in self.ids.all() {
             // A request that waits for the host that stops: dropped, it is refused.
             if matches!(self.target(id), Ok(Target::Request(_))) {
@@ -157,10 +184,7 @@ impl Instance {
             }
         }
         let hub = self.hub.write().take();
-        let report = hub.map_or_else(StopReport::default, |hub| {
-            let deadline = deadline.unwrap_or_else(|| hub.stop_timeout());
-            hub.stop(deadline)
-        });
+        let report = hub.map_or_else(StopReport::default, |hub| hub.stop(deadline));
         for id in self.ids.all() {
             match self.target(id) {
                 Ok(Target::Reader(reader)) => {
@@ -172,12 +196,32 @@ impl Instance {
                     stream.stop();
                     self.queue.push(Entry::Target(id));
                 }
-                Ok(Target::Adopted(_) | Target::Request(_)) => drop(self.ids.remove(id)),
+                Ok(Target::Adopted(handed)) => self.handed_over(id, &handed),
+                Ok(Target::Request(_)) => drop(self.ids.remove(id)),
                 Err(_) => {}
             }
         }
         self.queue.close();
         report
+    }
+
+    /// A socket in a lane is done with. Who takes its id away tells the host, once.
+    pub(crate) fn handed_over(&self, id: u64, handed: &Handed) {
+        let code = self.running().err().map_or(0, |failure| failure.code().number());
+        if self.ids.remove(id).is_some() && handed.notify {
+            let user = handed.user;
+            self.queue.push(Entry::Control(Box::new(Control::End { handle: id, user, code })));
+        }
+    }
+}
+
+/// Tells everybody that the stop is done, when it is dropped.
+struct Told<'a>(&'a (Mutex<bool>, Condvar));
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        *self.0.0.lock() = true;
+        self.0.1.notify_all();
     }
 }
 

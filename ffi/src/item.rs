@@ -13,7 +13,7 @@ pub const FANFARE_ITEM_EVENT: i32 = 1;
 /// A notice that events are missing: `event` is `fanfare.gap`, `data` is `{"requested","oldest","newest"}` as JSON, `id` goes on where
 /// reading goes on.
 pub const FANFARE_ITEM_GAP: i32 = 2;
-/// A subscription or stream is over, and its id is stale: `code` says why, 0 for a reader that left.
+/// A subscription or stream is over, and its id is stale: `code` says why, 0 for a reader that left, was revoked or has reached `stream.max_age`.
 pub const FANFARE_ITEM_END: i32 = 3;
 /// A subscription of the kind `FANFARE_ON_DEMAND`, or a host-written stream, has something for `fanfare_pull`.
 pub const FANFARE_ITEM_READY: i32 = 4;

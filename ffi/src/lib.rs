@@ -51,6 +51,7 @@ mod config;
 
 mod hub;
 
+mod handlers;
 mod publish;
 mod stats;
 mod subscribe;
@@ -76,6 +77,10 @@ pub use adopt::{
 pub use authorize::{fanfare_accept, fanfare_grant, fanfare_reject};
 pub use config::*;
 pub use drain::*;
+pub use handlers::{
+    FANFARE_HANDLER_NAME_BYTES, fanfare_get_handlers, fanfare_handler, fanfare_handler_info,
+    fanfare_load_handler, fanfare_unload_handler,
+};
 pub use hub::{
     FANFARE_STOP_DEFAULT, fanfare_free, fanfare_hub, fanfare_start, fanfare_stop, fanfare_stop_report,
     fanfare_url, fanfare_urls,

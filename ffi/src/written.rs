@@ -99,9 +99,10 @@ impl Written {
                     }
                 }
                 Poll::Ready(None) => {
+                    let code = open.end_code().map_or(0, Code::number);
                     drop(stream.take());
                     self.bell.disarm();
-                    items.push_end(id, self.user, 0);
+                    items.push_end(id, self.user, code);
                     return Ok(Looked::Over);
                 }
                 Poll::Pending => match patience {

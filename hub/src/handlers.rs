@@ -9,6 +9,9 @@ use std::path::Path;
 use fanfare_engine::{Code, Engine};
 use fanfare_wasi_host::Config;
 
+/// Whether this build runs handlers: it has the feature `wasi`.
+pub const HANDLERS: bool = cfg!(feature = "wasi");
+
 /// Where a handler comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum HandlerSource<'a> {
@@ -36,7 +39,8 @@ impl HandlerLoadError {
     /// The frozen code of this refusal.
     #[must_use]
     pub fn code(&self) -> Code {
-        Code::InvalidConfig
+        // The one reason there is in a build without handlers.
+        if HANDLERS { Code::InvalidConfig } else { Code::Unsupported }
     }
 }
 

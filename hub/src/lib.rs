@@ -45,7 +45,7 @@ pub use load::{LoadError, Loader, Place};
 pub mod reference;
 
 pub mod handlers;
-pub use handlers::{HandlerLoadError, HandlerSource};
+pub use handlers::{HANDLERS, HandlerLoadError, HandlerSource};
 
 pub mod hub;
 pub use hub::{Hub, StartError};

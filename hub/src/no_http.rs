@@ -84,6 +84,11 @@ pub mod embed {
         pub fn poll_bytes(&mut self, _: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
             match self.0 {}
         }
+
+        /// Cannot be called.
+        pub fn end_code(&self) -> Option<fanfare_engine::Code> {
+            match self.0 {}
+        }
     }
 }
 

@@ -134,6 +134,12 @@ impl HostStream {
         }
         next
     }
+
+    /// Why it is over, after its end: `TopicClosed`, `Lapped` (also inside an event that history has let go), `Stopping`. None for a
+    /// client that is revoked, and at the age limit.
+    pub fn end_code(&self) -> Option<Code> {
+        self.pull.ended().or_else(|| self.stops.then_some(Code::Stopping))
+    }
 }
 
 impl fmt::Debug for HostStream {

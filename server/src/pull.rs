@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use fanfare_engine::{Frame as Event, Pulled, Subscription, WeakFrame};
+use fanfare_engine::{Code, Frame as Event, Pulled, Subscription, WeakFrame};
 
 use crate::named::{Flag, Ticket};
 use crate::shared::{Shared, StreamPermit};
@@ -41,6 +41,8 @@ pub(crate) struct Pull {
     queue: VecDeque<Event>,
     /// A large event, and how much of it is handed on.
     rest: Option<(WeakFrame, usize)>,
+    /// Why the subscription is over, if it is.
+    ended: Option<Code>,
 }
 
 /// What an open stream holds.
@@ -60,7 +62,13 @@ impl Pull {
             pulled: Vec::new(),
             queue: VecDeque::new(),
             rest: None,
+            ended: None,
         }
+    }
+
+    /// Why the subscription is over: all topics are closed, or history has moved on. None for another end.
+    pub(crate) fn ended(&self) -> Option<Code> {
+        self.ended
     }
 
     /// What says that the stream is revoked, if its reader has a name.
@@ -92,6 +100,7 @@ impl Pull {
                 None => {
                     self.shared.counters.lapped.add(1);
                     self.live = None;
+                    self.ended = Some(Code::Lapped);
                     self.queue.clear();
                     None
                 }
@@ -107,8 +116,12 @@ impl Pull {
                 Poll::Ready(Pulled::Lapped) => {
                     self.shared.counters.lapped.add(1);
                     self.live = None;
+                    self.ended = Some(Code::Lapped);
                 }
-                Poll::Ready(Pulled::Ended) => self.live = None,
+                Poll::Ready(Pulled::Ended) => {
+                    self.live = None;
+                    self.ended = Some(Code::TopicClosed);
+                }
                 Poll::Ready(Pulled::More | Pulled::Idle) | Poll::Pending => {}
             }
             self.count_pulled();

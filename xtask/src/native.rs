@@ -79,6 +79,7 @@ const C_TESTS: &[(&str, Build, Sizes)] = &[
     ("crowd", Build::Address, &[("CROWD", "10"), ("EVENTS", "10000")]),
     ("cycles", Build::Address, &[]),
     ("process", Build::Address, &[]),
+    ("requests", Build::Address, &[]),
     ("threads", Build::Address, &[("RACE", "100000")]),
     ("misuse", Build::Address, &[]),
     ("threads", Build::Thread, &[("RACE", "100000")]),
@@ -91,6 +92,7 @@ const C_TESTS: &[(&str, Build, Sizes)] = &[
     ("crowd", Build::Valgrind, &[("CROWD", "100"), ("EVENTS", "100")]),
     ("cycles", Build::Valgrind, &[("CYCLES", "10")]),
     ("process", Build::Valgrind, &[FORKS]),
+    ("requests", Build::Valgrind, &[]),
     ("threads", Build::Valgrind, &[("RACE", "2000")]),
     ("misuse", Build::Valgrind, &[("CALLS", "5000")]),
 ];

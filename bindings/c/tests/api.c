@@ -43,6 +43,9 @@ static void nulls(void)
     STATUS(null, fanfare_accept(NULL, 0, NULL, NULL));
     STATUS(null, fanfare_reject(NULL, 0, 0, none, NULL));
     STATUS(null, fanfare_config_authorize(NULL, 0, NULL));
+    STATUS(null, fanfare_load_handler(NULL, NULL, NULL, NULL));
+    STATUS(null, fanfare_unload_handler(NULL, none, NULL));
+    STATUS(null, fanfare_get_handlers(NULL, NULL, 0, NULL, NULL));
     STATUS(null, fanfare_batch_items(NULL, sizeof(fanfare_item), NULL, NULL, NULL));
     fanfare_batch_free(NULL);
     fanfare_batch_free(&null_batch);
@@ -362,6 +365,67 @@ static void batches(void)
     OK(fanfare_publish_batch(hub, NULL, 0, NULL, NULL, NULL));
 }
 
+/* Arguments are judged alike in builds with handlers and without. */
+static void handlers(void)
+{
+    const fanfare_status invalid = FANFARE_ERR_INVALID_PARAMETER;
+    fanfare_handler handler = FANFARE_HANDLER_INIT;
+    fanfare_handler_info info = FANFARE_HANDLER_INFO_INIT;
+    fanfare_error err = FANFARE_ERROR_INIT;
+    fanfare_str broken = { "a\xff", 2 }, none = { NULL, 0 };
+    size_t count = 77;
+    char long_text[300];
+    memset(long_text, 'x', sizeof long_text - 1);
+    long_text[sizeof long_text - 1] = 0;
+    STATUS(FANFARE_ERR_NULL_POINTER, fanfare_load_handler(hub, NULL, NULL, NULL));
+    STATUS(FANFARE_ERR_NULL_POINTER, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.topics = fanfare_text("t*");
+    STATUS(invalid, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.bytes = fanfare_text("no module");
+    STATUS(invalid, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.name = fanfare_text("");
+    STATUS(invalid, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.name = fanfare_text("a\nb");
+    STATUS(invalid, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.name = fanfare_text(long_text);
+    STATUS(invalid, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.name = broken;
+    STATUS(invalid, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.name = fanfare_text("h");
+    handler.file = fanfare_text("h.wasm");
+    STATUS(invalid, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.name = none;
+    STATUS(invalid, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.file = none;
+    handler.name = fanfare_text("h");
+    const char *const topics[] = { "", "a\nb", long_text };
+    for (size_t n = 0; n < 3; n++) {
+        handler.topics = fanfare_text(topics[n]);
+        STATUS(FANFARE_ERR_INVALID_TOPIC, fanfare_load_handler(hub, &handler, NULL, NULL));
+    }
+    handler.topics = broken;
+    STATUS(FANFARE_ERR_INVALID_TOPIC, fanfare_load_handler(hub, &handler, NULL, NULL));
+    handler.topics = fanfare_text("t*");
+    info.size = 3;
+    STATUS(invalid, fanfare_load_handler(hub, &handler, &info, NULL));
+    info.size = sizeof info;
+    handler.size = sizeof handler + 1024 * 1024;
+    STATUS(invalid, fanfare_load_handler(hub, &handler, &info, NULL));
+    handler.size = sizeof handler;
+    /* What is no module at all is refused by both, each for its reason. */
+    fanfare_status status = fanfare_load_handler(hub, &handler, &info, &err);
+    CHECK(status == FANFARE_ERR_UNSUPPORTED ? strstr(err.message, "without event handlers") != NULL
+                                            : status == FANFARE_ERR_INVALID_CONFIG && strstr(err.message, "h"));
+    STATUS(FANFARE_ERR_NULL_POINTER, fanfare_unload_handler(hub, none, NULL));
+    STATUS(invalid, fanfare_unload_handler(hub, broken, NULL));
+    STATUS(FANFARE_AGAIN, fanfare_unload_handler(hub, fanfare_text("h"), NULL));
+    STATUS(FANFARE_ERR_NULL_POINTER, fanfare_get_handlers(hub, NULL, 0, NULL, NULL));
+    STATUS(FANFARE_ERR_NULL_POINTER, fanfare_get_handlers(hub, NULL, 1, &count, NULL));
+    OK(fanfare_get_handlers(hub, NULL, 0, &count, NULL));
+    CHECK(count == 0);
+    OK(publish(hub, "t", "goes on"));
+}
+
 int main(void)
 {
     watchdog();
@@ -372,6 +436,7 @@ int main(void)
     sizes();
     names();
     batches();
+    handlers();
     CHECK(fanfare_stop(hub, FANFARE_STOP_DEFAULT, NULL, NULL) == FANFARE_OK);
     fanfare_free(&hub);
     puts("api: ok");

@@ -66,6 +66,32 @@ AT(fanfare_stats, history_bytes, 64);
 AT(fanfare_stats, topics, 72);
 AT(fanfare_stats, subscriptions, 80);
 
+AT(fanfare_handler, topics, 8);
+AT(fanfare_handler, file, 24);
+AT(fanfare_handler, bytes, 40);
+AT(fanfare_handler, name, 56);
+SIZE(fanfare_handler, 72);
+
+AT(fanfare_handler_info, calls, 8);
+AT(fanfare_handler_info, passed, 16);
+AT(fanfare_handler_info, dropped, 24);
+AT(fanfare_handler_info, replaced, 32);
+AT(fanfare_handler_info, emitted, 40);
+AT(fanfare_handler_info, rejected, 48);
+AT(fanfare_handler_info, faults, 56);
+AT(fanfare_handler_info, rested, 64);
+AT(fanfare_handler_info, time_ns, 72);
+AT(fanfare_handler_info, instances, 80);
+AT(fanfare_handler_info, memory_bytes, 88);
+AT(fanfare_handler_info, state_bytes, 96);
+AT(fanfare_handler_info, reloads, 104);
+AT(fanfare_handler_info, failed_reloads, 112);
+AT(fanfare_handler_info, name_len, 120);
+AT(fanfare_handler_info, topics_len, 124);
+AT(fanfare_handler_info, name, 128);
+AT(fanfare_handler_info, topics, 416);
+SIZE(fanfare_handler_info, 704);
+
 AT(fanfare_subscribe_options, topics, 8);
 AT(fanfare_subscribe_options, topics_len, 16);
 AT(fanfare_subscribe_options, last_event_id, 24);

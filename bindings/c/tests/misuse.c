@@ -147,7 +147,7 @@ static fanfare_status one(actor *self)
     fanfare_batch *batch = NULL;
     fanfare_status status;
     err.size = any_size(self, sizeof err);
-    switch (below(self, 32)) {
+    switch (below(self, 36)) {
     default: {
         fanfare_event event = FANFARE_EVENT_INIT;
         fanfare_published result = FANFARE_PUBLISHED_INIT;
@@ -262,6 +262,25 @@ static fanfare_status one(actor *self)
         if (below(self, 64))
             return fanfare_adopt(hub, (int)below(self, 3) - 2, NULL, NULL, NULL, room);
         return fanfare_close_topic(hub, any_text(self), room);
+    }
+    case 30: {
+        /* Seldom bytes that are a module in part: where there are handlers, loading takes its time. */
+        fanfare_handler handler = FANFARE_HANDLER_INIT;
+        fanfare_handler_info info = FANFARE_HANDLER_INFO_INIT;
+        handler.size = any_size(self, sizeof handler);
+        info.size = any_size(self, sizeof info);
+        handler.topics = any_text(self);
+        if (below(self, 2)) handler.file = any_text(self);
+        if (below(self, 2)) handler.bytes = any_text(self);
+        if (below(self, 2)) handler.name = any_text(self);
+        return fanfare_load_handler(hub, below(self, 16) ? &handler : NULL, below(self, 2) ? &info : NULL, room);
+    }
+    case 31: return fanfare_unload_handler(hub, any_text(self), room);
+    case 32: {
+        fanfare_handler_info infos[2] = { FANFARE_HANDLER_INFO_INIT, FANFARE_HANDLER_INFO_INIT };
+        size_t count;
+        infos[0].size = any_size(self, sizeof *infos);
+        return fanfare_get_handlers(hub, below(self, 16) ? infos : NULL, below(self, 3), below(self, 16) ? &count : NULL, room);
     }
     case 28: return fanfare_accept(hub, any_id(self), NULL, room);
     case 29: return fanfare_reject(hub, any_id(self), (uint32_t)below(self, 1000), any_text(self), room);

@@ -93,37 +93,6 @@ static void fork_after_start(void)
     stop_and_free(&hub);
 }
 
-static int connect_to(const char *url)
-{
-    const char *port = strrchr(url, ':');
-    CHECK(port != NULL);
-    struct sockaddr_in address;
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((uint16_t)atoi(port + 1));
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(fd >= 0);
-    CHECK(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
-    return fd;
-}
-
-/* Reads until `wanted` stands in what came. */
-static void read_until(int fd, const char *wanted)
-{
-    char text[8192];
-    size_t len = 0;
-    while (len < sizeof text - 1) {
-        ssize_t more = read(fd, text + len, sizeof text - 1 - len);
-        CHECK(more > 0);
-        len += (size_t)more;
-        text[len] = 0;
-        if (strstr(text, wanted))
-            return;
-    }
-    CHECK(!"it did not come");
-}
-
 static void reset(int fd)
 {
     struct linger at_once = { 1, 0 };

@@ -5,12 +5,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -201,6 +203,60 @@ static inline void settle(size_t (*count)(void), size_t wanted, const char *what
         }
         pause_ms(10);
     }
+}
+
+/* A connection to a hub of this machine; -1 if nobody listens there. */
+static inline int try_connect(const char *url)
+{
+    const char *port = strrchr(url, ':');
+    CHECK(port != NULL);
+    struct sockaddr_in address;
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)atoi(port + 1));
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(fd >= 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    CHECK(errno == ECONNREFUSED);
+    close(fd);
+    return -1;
+}
+
+static inline int connect_to(const char *url)
+{
+    int fd = try_connect(url);
+    CHECK(fd >= 0);
+    return fd;
+}
+
+/* Whether anybody can connect to the hub. */
+static inline bool listens(const fanfare_hub *hub)
+{
+    int fd = try_connect(fanfare_url(hub));
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* Reads until `wanted` stands in what came. */
+static inline void read_until(int fd, const char *wanted)
+{
+    char text[8192];
+    size_t len = 0;
+    while (len < sizeof text - 1) {
+        ssize_t more = read(fd, text + len, sizeof text - 1 - len);
+        if (more <= 0) {
+            fprintf(stderr, "instead of %s came: %.*s\n", wanted, (int)len, text);
+            abort();
+        }
+        len += (size_t)more;
+        text[len] = 0;
+        if (strstr(text, wanted))
+            return;
+    }
+    CHECK(!"it fits");
 }
 
 #endif

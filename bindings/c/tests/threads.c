@@ -93,6 +93,47 @@ static void stop_under_fire(bool by_free, unsigned long fire)
     fanfare_free(&hub);
 }
 
+/* Several threads stop at once: whoever returns with OK finds it done, whoever has no patience is told. */
+
+static atomic_bool in_callback, go_on;
+
+static void hold_the_stop(void *user)
+{
+    (void)user;
+    atomic_store(&in_callback, true);
+    while (!atomic_load(&go_on))
+        pause_ms(1);
+}
+
+static void *stop_as_well(void *with)
+{
+    OK(fanfare_stop(with, 600000, NULL, NULL));
+    CHECK(!listens(with));
+    return NULL;
+}
+
+static void stopping_together(void)
+{
+    fanfare_hub *hub = start();
+    pthread_t threads[4];
+    /* Its end is told while the hub stops, to a wake-up that holds the stop. */
+    subscribe(hub, "t", 0, 0);
+    CHECK(listens(hub));
+    drain(hub, NULL, NULL);
+    OK(fanfare_set_wakeup(hub, hold_the_stop, NULL, NULL, NULL));
+    for (int n = 0; n < 4; n++)
+        threads[n] = spawn(stop_as_well, hub);
+    while (!atomic_load(&in_callback))
+        pause_ms(1);
+    STATUS(FANFARE_AGAIN, fanfare_stop(hub, 0, NULL, NULL));
+    STATUS(FANFARE_AGAIN, fanfare_stop(hub, 5, NULL, NULL));
+    atomic_store(&go_on, true);
+    for (int n = 0; n < 4; n++)
+        join(threads[n]);
+    OK(fanfare_stop(hub, 0, NULL, NULL));
+    stop_and_free(&hub);
+}
+
 /* Two threads: one publishes, one sleeps until it is woken */
 
 static fanfare_hub *raced;
@@ -427,6 +468,7 @@ int main(void)
     unsigned long events = setting("RACE", 1000000);
     stop_under_fire(false, events < 5000 ? events : 5000);
     stop_under_fire(true, events < 5000 ? events : 5000);
+    stopping_together();
     race(BY_WAKEUP, events);
     race(BY_DESCRIPTOR, events / 4);
     race(BY_WAITING, events / 4);

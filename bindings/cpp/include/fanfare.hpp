@@ -375,6 +375,42 @@ public:
             return fanfare_close_topic(handle_, detail::view(topic), error);
         }) == FANFARE_OK;
     }
+    /* Loads an event handler from bytes; gives its name, with a number behind it if that is taken. Compiling may take seconds. A
+     * library without handlers, which is the default, refuses with FANFARE_ERR_UNSUPPORTED. */
+    std::string load_handler(std::string_view topics, std::string_view name, std::string_view bytes) {
+        fanfare_handler handler = detail::sized<fanfare_handler>();
+        handler.topics = detail::view(topics);
+        handler.name = detail::view(name);
+        handler.bytes = detail::view(bytes);
+        return load(handler);
+    }
+    /* The same from a file, which names it. */
+    std::string load_handler(std::string_view topics, std::string_view file) {
+        fanfare_handler handler = detail::sized<fanfare_handler>();
+        handler.topics = detail::view(topics);
+        handler.file = detail::view(file);
+        return load(handler);
+    }
+    /* False if there is none of that name. */
+    bool unload_handler(std::string_view name) {
+        return detail::check([&](fanfare_error *error) {
+            return fanfare_unload_handler(handle_, detail::view(name), error);
+        }) == FANFARE_OK;
+    }
+    /* The handlers and what they have done, in the order in which events pass them. */
+    std::vector<fanfare_handler_info> handlers() const {
+        std::vector<fanfare_handler_info> all;
+        std::size_t count = 0;
+        /* Another thread may load one between two looks. */
+        do {
+            all.assign(count, detail::sized<fanfare_handler_info>());
+            detail::check([&](fanfare_error *error) {
+                return fanfare_get_handlers(handle_, all.data(), all.size(), &count, error);
+            });
+        } while (count > all.size());
+        all.resize(count);
+        return all;
+    }
     /* A reader that the host reads with Subscription::next, from any thread. */
     Subscription subscribe(const std::vector<std::string_view> &topics, const SubscribeOptions &options = {}) {
         return Subscription(handle_, open(topics, options, FANFARE_ON_DEMAND));
@@ -427,7 +463,7 @@ public:
         detail::check([&](fanfare_error *error) { return fanfare_get_stats(handle_, &now, error); });
         return now;
     }
-    /* Ends every stream gently within `deadline`; absent means the option timeouts.stop. */
+    /* Ends every stream gently within `deadline`; absent means the option timeouts.stop. While another thread stops, waits for that. */
     fanfare_stop_report stop(std::optional<std::chrono::milliseconds> deadline = std::nullopt) {
         fanfare_stop_report report = detail::sized<fanfare_stop_report>();
         const std::uint64_t time = deadline ? detail::milliseconds(*deadline) : FANFARE_STOP_DEFAULT;
@@ -438,6 +474,11 @@ public:
     fanfare_hub *handle() const noexcept { return handle_; }
 
 private:
+    std::string load(const fanfare_handler &handler) {
+        fanfare_handler_info info = detail::sized<fanfare_handler_info>();
+        detail::check([&](fanfare_error *error) { return fanfare_load_handler(handle_, &handler, &info, error); });
+        return {info.name, info.name_len};
+    }
     std::uint64_t open(const std::vector<std::string_view> &topics, const SubscribeOptions &options, std::uint32_t flags) {
         const std::vector<fanfare_str> names = detail::views(topics), types = detail::views(options.events);
         fanfare_subscribe_options c = detail::sized<fanfare_subscribe_options>();
