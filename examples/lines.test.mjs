@@ -16,6 +16,7 @@ const ROWS = [
   ['chat', 'C', 'chat/server.c'],
   ['board', 'Node, Express', 'board/server.mjs', 'by-hand/board.mjs', 'by-hand/sse.mjs'],
   ['board', 'Python, FastAPI', 'board/server.py', 'by-hand/board.py', 'by-hand/sse.py'],
+  ['voting', 'Node, Express', 'voting/server.mjs', 'by-hand/voting.mjs', 'by-hand/sse.mjs'],
   ['progress', 'Python, Flask, gunicorn', 'progress/server.py', 'by-hand/progress.py', 'by-hand/sse.py'],
   ['tokens', 'Node, Express', 'tokens/server.mjs', 'by-hand/tokens.mjs', 'by-hand/sse.mjs'],
 ];

@@ -11,9 +11,9 @@ export class Stream {
   #closed = new Set();
   #clients = new Set();
 
-  constructor({ retry = 2000 } = {}) {
+  constructor({ retry = 2000, heartbeatMs = 15_000, heartbeat = ':\n\n' } = {}) {
     this.retry = retry;
-    setInterval(() => this.#clients.forEach((client) => client.res.write(':\n\n')), 15_000).unref();
+    setInterval(() => this.#clients.forEach(({ res }) => res.write(heartbeat)), heartbeatMs).unref();
   }
 
   publish(topic, data, { event = 'message', except, retry } = {}) {

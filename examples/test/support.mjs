@@ -88,6 +88,10 @@ export class Server {
     return Number(new URL(this.url).port);
   }
 
+  signal(name) {
+    process.kill(-this.#child.pid, name);
+  }
+
   /** `kill -9`: nothing in it gets to say goodbye. */
   async kill() {
     const child = this.#child;
