@@ -13,6 +13,10 @@ app.post('/join', express.json(), (req, res) => {
 });
 
 app.get('/events', (req, res) => {
+  if (!/^[\w-]{1,40}$/.test(String(req.query.client ?? ''))) {
+    res.status(400).json({ error: 'client has to be an id' });
+    return;
+  }
   const me = `clients/${req.query.client}`;
   hub.publish(me, { after: req.get('last-event-id') ?? null }, { event: 'caught-up' });
   hub.accept(req, res, { topics: ['joins', me], replay: Infinity });

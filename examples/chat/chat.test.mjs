@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -62,6 +64,25 @@ for (const [name, start] of Object.entries(servers)) {
     const again = await server.read(t, '/chat', { lastEventId: cut.id });
     const missed = count - 1 - Number(cut.data);
     assert.deepEqual((await again.has('chat', missed)).map(Number), Array.from({ length: missed }, (_, at) => Number(cut.data) + 1 + at));
+  });
+
+  test(`${name}: who does not read, or leaves in the middle of a message, is nobody's loss`, LIMIT, async (t) => {
+    const server = await start(t);
+    const reader = await server.read(t, '/chat');
+    const sockets = await Promise.all(['GET /chat', 'GET /chat', 'POST /chat'].map(async (line) => {
+      const socket = connect(server.port, '127.0.0.1');
+      t.after(() => socket.destroy());
+      await once(socket, 'connect');
+      socket.pause();
+      socket.write(`${line} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ${line.startsWith('POST') ? '9\r\n\r\nhalf' : '0\r\n\r\n'}`);
+      return socket;
+    }));
+    // More than sockets and buffers take.
+    const texts = Array.from({ length: 600 }, (_, number) => `${number} ${'x'.repeat(9_000)}`);
+    for (const text of texts) await say(server, text);
+    sockets[2].destroy();
+    await say(server, 'the last');
+    assert.deepEqual(await reader.has('chat', 601), [...texts, 'the last']);
   });
 
   test(`${name}: what is too long is refused`, LIMIT, async (t) => {

@@ -95,6 +95,10 @@ static void serve(int fd)
             end[2] = 0; /* What follows is the body's. */
             body = (size_t)(end - text) + 4;
             fanfare_str length = header(text, "\nContent-Length:");
+            if (!length.ptr && !strncmp(text, "POST", 4)) {
+                answer(fd, "411 Length Required", "text/plain", "how long?\n", 10);
+                return;
+            }
             want = length.ptr ? strtoul(length.ptr, NULL, 10) : 0;
         }
         if (want > MAX_BODY || (!body && len >= MAX_HEAD)) {

@@ -23,6 +23,8 @@ async def app(scope, receive, send):
         said, more = b"", True
         while more and len(said) <= MAX_BYTES:
             message = await receive()
+            if message["type"] != "http.request":
+                return  # gone in the middle of it
             said, more = said + message.get("body", b""), message.get("more_body", False)
         status, answer = 413, b"too long\n"
         if len(said) <= MAX_BYTES:

@@ -32,6 +32,10 @@ for (const [name, start] of Object.entries(servers)) {
     await reader.has('join', 201);
     assert.equal(names(reader).at(-1), 'live');
 
+    for (const bad of ['', '?client=', '?client=a/b', '?client=a&client=b', `?client=${'x'.repeat(300)}`]) {
+      assert.equal((await server.ask(`/events${bad}`)).status, 400, bad);
+    }
+
     // Cut while others join: exactly those, then the mark, then what is new.
     reader.close();
     for (const late of ['one', 'two']) await join(server, late);

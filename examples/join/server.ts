@@ -19,6 +19,10 @@ app.post('/join', express.json(), (req, res) => {
 });
 
 app.get('/events', (req, res) => {
+  if (!/^[\w-]{1,40}$/.test(String(req.query.client ?? ''))) {
+    res.status(400).json({ error: 'client has to be an id' });
+    return;
+  }
   const me = `clients/${req.query.client}`;
   // Comes behind what was missed and before what is new.
   hub.publish(me, { after: req.get('last-event-id') ?? null }, { event: 'caught-up' });

@@ -63,13 +63,13 @@ test('in a browser: loaded again in the middle, and through a kill', LIMIT, asyn
   const page = await openPage(context, server.url);
   const length = () => page.textContent('#answer').then((text) => text.length);
   await page.click('button');
-  await until('half a hundred characters', async () => (await length()) > 120);
+  await until('half a hundred characters', async () => (await length()) > 80);
   const id = new URL(page.url()).hash.slice(1);
   const asked = page.waitForRequest((request) => request.url().includes(`/answers/${id}`));
   await page.reload();
   // It asks for what it does not have.
   assert.match(new URL((await asked).url()).searchParams.get('last_event_id'), /^\w+-\d+$/);
-  await until('more', async () => (await length()) > 300);
+  await until('more', async () => (await length()) > 200);
   await screenshot(page, 'tokens', { width: 760, height: 500 });
   await page.reload();
   await state(page, 'Complete');

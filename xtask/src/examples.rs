@@ -17,7 +17,8 @@ use crate::suites;
 pub(crate) fn test() -> Result<()> {
     Program::cargo().args(["build", "--locked", "--release", "-p", "fanfare-ffi"]).run()?;
     let settings = [("FANFARE_LIBRARY", library()?), ("FANFARE_PYTHON", python_binding::interpreter())];
-    suites::node_below(EXAMPLES, "examples", &settings)
+    // They mostly wait: for browsers that come back.
+    suites::node_below(EXAMPLES, "examples", 3, &settings)
 }
 
 /// The library in a folder where programs find it both at link time and at run time.

@@ -20,5 +20,5 @@ pub(crate) fn build() -> Result<()> {
 /// Builds the addon and tests it.
 pub(crate) fn test() -> Result<()> {
     build()?;
-    suites::node_below(NODE_BINDING, "node-binding", &[])
+    suites::node_below(NODE_BINDING, "node-binding", 1, &[])
 }

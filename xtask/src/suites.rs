@@ -54,11 +54,17 @@ pub(crate) fn node() -> Result<()> {
         say(&format!("    there is no {NODE_SUITES}"));
         return Ok(());
     }
-    node_below(NODE_SUITES, "node", &[])
+    node_below(NODE_SUITES, "node", 1, &[])
 }
 
-/// Runs every suite below a folder, in that folder. `name` is the report's; `settings` are added to the environment.
-pub(crate) fn node_below(folder: &str, name: &str, settings: &[(&str, PathBuf)]) -> Result<()> {
+/// Runs every suite below a folder, in that folder. `name` is the report's; `files_at_once` run side by side, each
+/// with `settings` added to its environment.
+pub(crate) fn node_below(
+    folder: &str,
+    name: &str,
+    files_at_once: u32,
+    settings: &[(&str, PathBuf)],
+) -> Result<()> {
     let suites = node_suites(&files::project_files()?, folder);
     if suites.is_empty() {
         bail!("{folder} has no file named *.test.mjs, *.test.js or *.test.cjs");
@@ -66,7 +72,8 @@ pub(crate) fn node_below(folder: &str, name: &str, settings: &[(&str, PathBuf)])
     let report = Report::new(name)?;
     let to_screen = ["--test", "--test-reporter=spec", "--test-reporter-destination=stdout"];
     let to_file = ["--test-reporter=junit", &report.option("--test-reporter-destination")];
-    let node = Program::new("node").args(to_screen).args(to_file).args(suites);
+    let at_once = [format!("--test-concurrency={files_at_once}")];
+    let node = Program::new("node").args(at_once).args(to_screen).args(to_file).args(suites);
     let node = settings.iter().fold(node, |node, (key, value)| node.env(key, value));
     under_test(node)?.dir(folder).run()?;
     report.nothing_skipped()
