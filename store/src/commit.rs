@@ -1,5 +1,9 @@
 //! Group commit: one write and one sync for all who wait at the same time.
 //!
+//! **Taking.** `Store::admit` waits until there is room in the queue and positions are reserved on disk; then
+//! `Store::try_submit` waits for nobody but who copies into the queue. Who holds a lock of his own around it calls
+//! the first before.
+//!
 //! **Writing.** `Store::submit` gives a transaction its positions and puts it behind those that wait; `Store::wait`
 //! returns when it is as safe as its durability says. Whoever waits first writes for all: it takes the whole queue, writes it
 //! with one call and one sync, and wakes the others, who meanwhile have filled the queue again. Where nobody waits,
@@ -11,6 +15,7 @@
 //! **Locks, in this order:** queue → (writer, by the flag `writing`, without the queue's lock) → segments, state, index.
 
 use std::any::Any;
+use std::borrow::Borrow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -44,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) meta: Meta,
     pub(crate) next: u64,
     pub(crate) queue: Queue,
+    /// What becomes of the positions up to here is known: their events are stored, or never will be.
+    pub(crate) settled: u64,
     /// Absent while somebody writes.
     pub(crate) writer: Option<Box<Writer>>,
     /// Why the last attempt failed; something waits to be tried again.
@@ -55,29 +62,17 @@ pub(crate) struct Inner {
 }
 
 impl Shared {
-    /// Waits for room, or finds out whether the disk works again.
+    /// Waits for room and positions for `events` more, or finds out whether the disk works again.
     pub(crate) fn admit(
         &self,
         inner: &mut MutexGuard<'_, Inner>,
-        events: &[Draft<'_>],
+        events: u64,
         durability: Durability,
     ) -> Result<()> {
         loop {
-            if inner.closed {
-                return Err(Error::new(ErrorKind::Closed, &self.files.dir, None, "the store is closed"));
-            }
-            let state = self.files.state.read();
-            let closed = |topic: &str| state.topics.get(topic).is_some_and(|state| state.closed);
-            if !state.topics.is_empty()
-                && let Some(event) = events.iter().find(|event| closed(&event.topic))
-            {
-                let text = format!("the topic {:?} has been closed", event.topic);
-                return Err(Error::new(ErrorKind::TopicClosed, Path::new(""), None, text));
-            }
-            drop(state);
-            let full = inner.queue.len() as u64 >= self.config.queue_bytes;
-            if inner.failing.is_none() && !full {
-                return Ok(());
+            self.check_open(inner)?;
+            if inner.failing.is_none() && !self.is_full(inner) {
+                return self.reserve(inner, inner.next, events, durability);
             }
             self.write_or_wait(inner, durability.syncs());
             if let Some(error) = &inner.failing {
@@ -86,26 +81,75 @@ impl Shared {
         }
     }
 
-    /// Makes sure that `META` on disk covers positions before they are given out, and says so if they may get lost.
+    /// Whether a transaction could be taken now, without waiting for the disk.
+    pub(crate) fn has_room(&self, inner: &Inner, events: u64, durability: Durability) -> bool {
+        let end = inner.next.saturating_add(events);
+        let weak = durability < Durability::Always;
+        inner.failing.is_none()
+            && !self.is_full(inner)
+            && end <= inner.meta.reserved
+            && (inner.meta.weak || !weak)
+    }
+
+    fn is_full(&self, inner: &Inner) -> bool {
+        inner.queue.len() as u64 >= self.config.queue_bytes
+    }
+
+    pub(crate) fn check_open(&self, inner: &Inner) -> Result<()> {
+        if inner.closed {
+            return Err(Error::new(ErrorKind::Closed, &self.files.dir, None, "the store is closed"));
+        }
+        Ok(())
+    }
+
+    /// Refuses events of closed topics.
+    pub(crate) fn check_topics<'d>(&self, events: &[impl Borrow<Draft<'d>>]) -> Result<()> {
+        let state = self.files.state.read();
+        if state.topics.is_empty() {
+            return Ok(());
+        }
+        let closed = |event: &&Draft<'_>| state.topics.get(&*event.topic).is_some_and(|state| state.closed);
+        match events.iter().map(Borrow::borrow).find(closed) {
+            None => Ok(()),
+            Some(event) => {
+                let text = format!("the topic {:?} has been closed", event.topic);
+                Err(Error::new(ErrorKind::TopicClosed, Path::new(""), None, text))
+            }
+        }
+    }
+
+    /// Makes sure that `META` on disk covers positions before they are given out, with some ahead, and says so if they
+    /// may get lost. Others submit meanwhile.
     pub(crate) fn reserve(
         &self,
-        inner: &mut Inner,
+        inner: &mut MutexGuard<'_, Inner>,
         first: u64,
         count: u64,
         durability: Durability,
     ) -> Result<()> {
         let end = first.checked_add(count).ok_or_else(|| Error::invalid("there are no positions left"))?;
-        let weak = inner.meta.weak || durability < Durability::Always;
-        if end > inner.meta.reserved || weak != inner.meta.weak {
+        let ahead = end.saturating_add(RESERVE / 2);
+        let weak = durability < Durability::Always;
+        let covered = |meta: &Meta| ahead <= meta.reserved && (meta.weak || !weak);
+        if covered(&inner.meta) {
+            return Ok(());
+        }
+        // Who writes META is the writer, so that it is not written twice at once.
+        let writer = self.take_writer(inner);
+        let mut result = self.check_open(inner);
+        if result.is_ok() && !covered(&inner.meta) {
             let meta = Meta {
                 reserved: inner.meta.reserved.max(end.saturating_add(RESERVE)),
-                weak,
+                weak: inner.meta.weak || weak,
                 ..inner.meta.clone()
             };
-            meta.write(&*self.files.disk, &self.files.dir)?;
-            inner.meta = meta;
+            result = MutexGuard::unlocked(inner, || meta.write(&*self.files.disk, &self.files.dir));
+            if result.is_ok() {
+                inner.meta = meta;
+            }
         }
-        Ok(())
+        self.give_writer(inner, writer);
+        result
     }
 
     /// Becomes the writer if nobody is, else waits until somebody has written.
@@ -141,6 +185,7 @@ impl Shared {
         sync: bool,
     ) -> Result<()> {
         let mut queue = std::mem::take(&mut inner.queue);
+        let through = inner.next - 1;
         let mut timing = inner.timing;
         let result = MutexGuard::unlocked(inner, || {
             let start = Instant::now();
@@ -156,6 +201,7 @@ impl Shared {
         });
         inner.timing = timing;
         let answered = queue.settle(&result);
+        inner.settled = answered.first().map_or(through, |first| first - 1);
         if !answered.is_empty() {
             // Publishers were told that these are taken, so they go first when writing is tried again.
             inner.queue.put_back(answered);
@@ -183,10 +229,10 @@ impl Shared {
 }
 
 impl Inner {
-    pub(crate) fn put(
+    pub(crate) fn put<'d>(
         &mut self,
         shared: &Shared,
-        events: &[Draft<'_>],
+        events: &[impl Borrow<Draft<'d>>],
         changes: &[Change],
         at_ms: u64,
         durability: Durability,

@@ -160,14 +160,14 @@ impl Store {
                 Line::State { table, key, value, until_ms } => {
                     let change = Change::Put { table, key, value, until_ms };
                     let ticket = self.submit(&[], &[change], 0, Durability::Interval);
-                    self.wait(ticket.map_err(|error| bad(&error))?)?;
+                    self.wait(&ticket.map_err(|error| bad(&error))?)?;
                 }
                 Line::Topic { name, closed: is_closed } => closed.extend(is_closed.then_some(name)),
                 Line::Event { position, at_ms, topic, event, id, data, retry, except, key } => {
                     self.skip_to(position).map_err(|error| bad(&error))?;
                     let draft = Draft { topic, event, id, data, retry, except, key };
                     let ticket = self.submit(&[draft], &[], at_ms, Durability::Interval);
-                    self.wait(ticket.map_err(|error| bad(&error))?)?;
+                    self.wait(&ticket.map_err(|error| bad(&error))?)?;
                     report.events += 1;
                 }
             }

@@ -116,6 +116,12 @@ impl Index {
         all[start..].iter().take(limit).copied().collect()
     }
 
+    /// Offsets of a topic's last up to `count` events.
+    pub(crate) fn tail(&self, topic: u64, count: usize) -> &[u32] {
+        let all = self.topics.get(&topic).map_or(&[][..], Vec::as_slice);
+        &all[all.len().saturating_sub(count)..]
+    }
+
     /// Writes the index to its file.
     pub(crate) fn write(&self, disk: &dyn Disk, dir: &Path, name: &str) -> Result<()> {
         let summary = &self.summary;
@@ -223,26 +229,42 @@ impl IndexFile {
 
     /// As [`Index::offsets`]; `None` means that the index is damaged.
     pub(crate) fn offsets(&self, topic: u64, from: u32, limit: usize) -> Option<Vec<u32>> {
-        let start = self.marks_start() + self.counts.marks * ENTRY_BYTES;
-        let at = self.search(start, self.counts.topics, |hash| hash < topic)?;
-        if at == self.counts.topics {
-            return Some(Vec::new());
-        }
-        let entry = self.read(start + at * ENTRY_BYTES, ENTRY_BYTES)?;
-        let mut rest = Rest(&entry);
-        if u64::from_le_bytes(rest.array()?) != topic {
-            return Some(Vec::new());
-        }
-        let first = u64::from(u32::from_le_bytes(rest.array()?));
-        let count = u64::from(u32::from_le_bytes(rest.array()?));
-        let offsets = start + self.counts.topics * ENTRY_BYTES + first * 4;
+        let Some((offsets, count)) = self.topic(topic)? else { return Some(Vec::new()) };
         let (mut low, mut high) = (0, count);
         while low < high {
             let middle = low.midpoint(high);
             let bytes = self.read(offsets + middle * 4, 4)?;
             if u32::from_le_bytes(bytes.try_into().ok()?) < from { low = middle + 1 } else { high = middle }
         }
-        let bytes = self.read(offsets + low * 4, (count - low).min(limit as u64) * 4)?;
+        self.list(offsets + low * 4, (count - low).min(limit as u64))
+    }
+
+    /// As [`Index::tail`]; `None` means that the index is damaged.
+    pub(crate) fn tail(&self, topic: u64, limit: usize) -> Option<Vec<u32>> {
+        let Some((offsets, count)) = self.topic(topic)? else { return Some(Vec::new()) };
+        let take = count.min(limit as u64);
+        self.list(offsets + (count - take) * 4, take)
+    }
+
+    /// Where a topic's offsets are and how many; the outer `None` means that the index is damaged.
+    fn topic(&self, topic: u64) -> Option<Option<(u64, u64)>> {
+        let start = self.marks_start() + self.counts.marks * ENTRY_BYTES;
+        let at = self.search(start, self.counts.topics, |hash| hash < topic)?;
+        if at == self.counts.topics {
+            return Some(None);
+        }
+        let entry = self.read(start + at * ENTRY_BYTES, ENTRY_BYTES)?;
+        let mut rest = Rest(&entry);
+        if u64::from_le_bytes(rest.array()?) != topic {
+            return Some(None);
+        }
+        let first = u64::from(u32::from_le_bytes(rest.array()?));
+        let count = u64::from(u32::from_le_bytes(rest.array()?));
+        Some(Some((start + self.counts.topics * ENTRY_BYTES + first * 4, count)))
+    }
+
+    fn list(&self, at: u64, count: u64) -> Option<Vec<u32>> {
+        let bytes = self.read(at, count * 4)?;
         Some(bytes.chunks_exact(4).filter_map(|b| b.try_into().ok().map(u32::from_le_bytes)).collect())
     }
 

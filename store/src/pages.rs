@@ -13,7 +13,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::index::{Damage, Index, IndexFile, Summary, hash};
 use crate::record::{Body, EVENT, Event, HEAD, read_body};
-use crate::segment::{Reader, SEGMENT_HEAD, SegmentHead, index_name};
+use crate::segment::{Reader, SEGMENT_HEAD, SegmentHead, index_name, scan};
 use crate::state::TopicState;
 
 /// Which topics are read.
@@ -101,6 +101,8 @@ pub(crate) struct Source<'a> {
     pub(crate) segments: &'a [Arc<Segment>],
     /// Through here retention has let everything go.
     pub(crate) lost_through: u64,
+    /// Positions up to here are of earlier openings.
+    pub(crate) before: u64,
     pub(crate) topic_state: &'a dyn Fn(&str) -> Option<TopicState>,
 }
 
@@ -130,6 +132,13 @@ impl Source<'_> {
                 return Ok(page);
             }
             page.through = page.through.max(summary.last);
+        }
+        // Nothing has come since an unclean stop, but a reader may have seen what got lost then.
+        if let Some(segment) = self.segments.last()
+            && segment.head.risk
+            && segment.summary().events == 0
+        {
+            page.gap(page.through.max(segment.head.previous_last) + 1, self.before, GapCause::Unsynced);
         }
         Ok(page)
     }
@@ -217,6 +226,52 @@ impl Source<'_> {
         }
         damages.for_each(|damage| page.damage(damage));
         Ok(true)
+    }
+
+    /// Position before the last `count` events of some topics.
+    pub(crate) fn before_last(&self, topics: &[&str], count: usize) -> Result<u64> {
+        let mut left = count;
+        for segment in self.segments.iter().rev().filter(|_| count > 0) {
+            let summary = segment.summary();
+            let mut offsets = self.tails(segment, &summary, topics, left)?;
+            offsets.sort_unstable();
+            offsets.dedup();
+            let Some(first) = offsets.len().checked_sub(left) else {
+                left -= offsets.len();
+                continue;
+            };
+            let (file, path) = Reader::open(self.disk, self.dir, summary.number)?;
+            let mut reader = Reader::new(&*file, &path, self.salt, summary.end);
+            for offset in offsets.split_off(first) {
+                // A damaged one is told by the page that follows.
+                if let Some(found) = reader.at(offset.into())? {
+                    return Ok(found.head.position - 1);
+                }
+            }
+            return Ok(summary.last);
+        }
+        Ok(if count == 0 { self.segments.last().map_or(0, |segment| segment.summary().last) } else { 0 })
+    }
+
+    /// Offsets of the last up to `count` events of each topic in a file.
+    fn tails(&self, segment: &Segment, summary: &Summary, topics: &[&str], count: usize) -> Result<Vec<u32>> {
+        let hashes = topics.iter().map(|name| hash(name, self.salt));
+        if let Content::Open { index, .. } = &segment.content {
+            let index = index.read();
+            return Ok(hashes.flat_map(|topic| index.tail(topic, count).to_vec()).collect());
+        }
+        let path = self.dir.join(index_name(summary.number));
+        if let Some((index, _)) = IndexFile::open(self.disk, &path, summary.number)? {
+            let tails: Option<Vec<_>> = hashes.clone().map(|topic| index.tail(topic, count)).collect();
+            if let Some(tails) = tails {
+                return Ok(tails.into_iter().flatten().collect());
+            }
+        }
+        // Without a usable index the file itself is read, which is slow but right.
+        let (file, path) = Reader::open(self.disk, self.dir, summary.number)?;
+        let known = Some((summary.end, summary.last.max(segment.head.previous_last)));
+        let index = scan(&*file, &path, &segment.head, known, self.salt, |_| {})?;
+        Ok(hashes.flat_map(|topic| index.tail(topic, count).to_vec()).collect())
     }
 
     /// Where to begin, and for single topics up to `limit` offsets to read.

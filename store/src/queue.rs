@@ -1,5 +1,6 @@
 //! Transactions that wait for the writer.
 
+use std::borrow::Borrow;
 use std::sync::{Arc, OnceLock};
 
 use fanfare_engine::Draft;
@@ -45,6 +46,11 @@ impl Queue {
         self.group.bytes.len()
     }
 
+    /// Position of the first event that waits.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.group.first()
+    }
+
     pub(crate) fn transactions(&self) -> u64 {
         self.parts.len() as u64
     }
@@ -54,9 +60,9 @@ impl Queue {
     }
 
     /// Puts a transaction behind the others.
-    pub(crate) fn put(
+    pub(crate) fn put<'d>(
         &mut self,
-        events: &[Draft<'_>],
+        events: &[impl Borrow<Draft<'d>>],
         changes: &[Change],
         first: u64,
         at_ms: u64,
@@ -69,7 +75,7 @@ impl Queue {
         }
         let group = &mut self.group;
         let mut position = first;
-        for (at, draft) in events.iter().enumerate() {
+        for (at, draft) in events.iter().map(Borrow::borrow).enumerate() {
             group.enter(position, at_ms, &draft.topic, salt);
             write_event(&mut group.bytes, draft, at + 1 == records, position, at_ms, salt as u32);
             position += 1;

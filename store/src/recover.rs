@@ -44,12 +44,13 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, dir: &Path, meta: &Meta, segment_byte
     }
     let (state, state_from) = snapshot.unwrap_or_default();
     let lost_through = heads.first().copied().flatten().map_or(0, |head| head.previous_last);
-    let files = Files {
+    let mut files = Files {
         disk,
         dir: dir.to_owned(),
         salt: meta.salt,
         segments: RwLock::default(),
         lost_through: AtomicU64::new(lost_through),
+        before: 0,
         state: RwLock::new(state),
     };
     let mut writer = Writer::new(numbers.last().map_or(1, |last| last + 1), segment_bytes);
@@ -72,8 +73,9 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, dir: &Path, meta: &Meta, segment_byte
     if numbers.is_empty() {
         writer.begin(&files, false)?;
     }
-    let next = meta.clean.map_or(meta.reserved, |(_, next)| next);
-    Ok(Recovered { files, writer, next: next.max(last + 1) })
+    let next = meta.clean.map_or(meta.reserved, |(_, next)| next).max(last + 1);
+    files.before = next - 1;
+    Ok(Recovered { files, writer, next })
 }
 
 /// A file of the log while it is looked at.

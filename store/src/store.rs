@@ -2,6 +2,7 @@
 //!
 //! `commit` says how writing works and fails; all locks are taken there.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub struct Store {
 }
 
 /// A transaction that has its positions. See [`Store::wait`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "whether the transaction is stored is known after `wait` only"]
 pub struct Ticket {
     /// The position of its first event; the others follow without holes.
@@ -40,6 +41,23 @@ pub struct Ticket {
     /// How many events it has.
     pub events: u64,
     outcome: Option<Outcome>,
+}
+
+impl Ticket {
+    /// What became of it; `None` while that is open. Known of one, it is known of all before it.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Result<()>> {
+        match &self.outcome {
+            None => Some(Ok(())),
+            Some(outcome) => outcome.get().cloned(),
+        }
+    }
+
+    /// Whether that was clear when it was submitted, as where nobody waits for the disk.
+    #[must_use]
+    pub fn is_settled_at_once(&self) -> bool {
+        self.outcome.is_none()
+    }
 }
 
 impl Store {
@@ -80,6 +98,7 @@ impl Store {
             inner: Mutex::new(Inner {
                 meta,
                 next: found.next,
+                settled: found.next - 1,
                 queue: Queue::default(),
                 writer: Some(Box::new(found.writer)),
                 failing: None,
@@ -107,7 +126,7 @@ impl Store {
     pub fn append(&self, events: &[Draft<'_>], changes: &[Change], at_ms: u64) -> Result<u64> {
         let ticket = self.submit(events, changes, at_ms, self.shared.config.durability)?;
         let first = ticket.first;
-        self.wait(ticket).map(|()| first)
+        self.wait(&ticket).map(|()| first)
     }
 
     /// Gives a transaction its positions; `at_ms`: when it is, in milliseconds since 1970. Transactions become
@@ -122,23 +141,55 @@ impl Store {
         at_ms: u64,
         durability: Durability,
     ) -> Result<Ticket> {
-        events.iter().try_for_each(check_event)?;
+        loop {
+            self.admit(events.len() as u64, durability)?;
+            if let Some(ticket) = self.try_submit(events, changes, at_ms, durability)? {
+                return Ok(ticket);
+            }
+        }
+    }
+
+    /// Waits until there is room for a transaction of so many events. What [`try_submit`](Self::try_submit) says no to
+    /// comes here first.
+    ///
+    /// # Errors
+    /// While writing fails, what it fails with.
+    pub fn admit(&self, events: u64, durability: Durability) -> Result<()> {
+        self.shared.admit(&mut self.shared.inner.lock(), events, durability)
+    }
+
+    /// As [`submit`](Self::submit), but never waits for the disk: `None` if there is no room now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], [`ErrorKind::TopicClosed`] and [`ErrorKind::Closed`]; nothing has changed then.
+    pub fn try_submit<'d>(
+        &self,
+        events: &[impl Borrow<Draft<'d>>],
+        changes: &[Change],
+        at_ms: u64,
+        durability: Durability,
+    ) -> Result<Option<Ticket>> {
+        events.iter().map(Borrow::borrow).try_for_each(check_event)?;
         changes.iter().try_for_each(check_change)?;
         let shared = &*self.shared;
         let mut inner = shared.inner.lock();
-        shared.admit(&mut inner, events, durability)?;
+        shared.check_open(&inner)?;
+        shared.check_topics(events)?;
+        let count = events.len() as u64;
+        if !shared.has_room(&inner, count, durability) {
+            return Ok(None);
+        }
         let first = inner.next;
-        shared.reserve(&mut inner, first, events.len() as u64, durability)?;
         let outcome = inner.put(shared, events, changes, at_ms, durability);
-        Ok(Ticket { first, events: events.len() as u64, outcome })
+        Ok(Some(Ticket { first, events: count, outcome }))
     }
 
     /// Returns when a transaction is as safe as its durability says: on disk (`always`), written (`os`), or at once.
     ///
     /// # Errors
     /// Why it was not stored. None of it will be seen by readers, and its positions are never used again.
-    pub fn wait(&self, ticket: Ticket) -> Result<()> {
-        let Some(outcome) = ticket.outcome else { return Ok(()) };
+    pub fn wait(&self, ticket: &Ticket) -> Result<()> {
+        let Some(outcome) = &ticket.outcome else { return Ok(()) };
         let mut inner = self.shared.inner.lock();
         loop {
             if let Some(result) = outcome.get() {
@@ -163,6 +214,28 @@ impl Store {
     /// # Errors
     /// What the file system says. Damage is no error but a gap of the page.
     pub fn page(&self, topics: Topics<'_>, after: u64, limits: PageLimits) -> Result<Page> {
+        // Looked at before the files: what is settled now is found in them.
+        let settled = self.shared.inner.lock().settled;
+        self.read(|source| {
+            let mut page = source.page(topics, after, limits)?;
+            if !page.more {
+                page.through = page.through.max(settled);
+            }
+            Ok(page)
+        })
+    }
+
+    /// Position before the last `count` events of some topics, for [`page`](Self::page) to go on from. Sees what has
+    /// been written.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page).
+    pub fn before_last(&self, topics: &[&str], count: usize) -> Result<u64> {
+        self.read(|source| source.before_last(topics, count))
+    }
+
+    /// Reads files, again if retention removed one meanwhile.
+    fn read<R>(&self, read: impl Fn(&Source<'_>) -> Result<R>) -> Result<R> {
         let files = &self.shared.files;
         loop {
             let lost_through = files.lost_through.load(Ordering::Acquire);
@@ -174,14 +247,31 @@ impl Store {
                 salt: files.salt,
                 segments: &segments,
                 lost_through: lost_through.max(segments.first().map_or(0, |first| first.head.previous_last)),
+                before: files.before,
                 topic_state: &topic_state,
             };
-            match source.page(topics, after, limits) {
+            match read(&source) {
                 // A file that retention removed meanwhile is not among the segments any more.
                 Err(error) if error.kind() == ErrorKind::Io && files.changed_since(&segments) => {}
                 result => return result,
             }
         }
+    }
+
+    /// Hands what waits to the operating system, unless the store does so already, so that [`page`](Self::page) sees it.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn write(&self) -> Result<()> {
+        let mut inner = self.shared.inner.lock();
+        let through = inner.next - 1;
+        while inner.settled < through && !inner.closed {
+            self.shared.write_or_wait(&mut inner, false);
+            if let Some(error) = &inner.failing {
+                return Err(error.clone());
+            }
+        }
+        Ok(())
     }
 
     /// A table of handlers' state, as of all that was published: each key's value and when it is gone (ms since 1970;
@@ -216,7 +306,7 @@ impl Store {
     fn say(&self, topic: &str, closed: bool, deleted_through: u64, at_ms: u64) -> Result<()> {
         let change = Change::Topic { topic: topic.to_owned(), closed, deleted_through };
         let ticket = self.submit(&[], &[change], at_ms, Durability::Always)?;
-        self.wait(ticket)
+        self.wait(&ticket)
     }
 
     /// Lets go of what is beyond the limits of the configuration and removes its files; returns how many.
@@ -275,6 +365,12 @@ impl Store {
     #[must_use]
     pub fn next_position(&self) -> u64 {
         self.shared.inner.lock().next
+    }
+
+    /// Whether a topic is closed.
+    #[must_use]
+    pub fn is_closed(&self, topic: &str) -> bool {
+        self.shared.files.state.read().topics.get(topic).is_some_and(|topic| topic.closed)
     }
 
     /// Topics that are closed.
@@ -354,7 +450,8 @@ impl Store {
         if position < inner.next {
             return Err(Error::invalid(format!("position {position} is not behind the ones before it")));
         }
-        self.shared.reserve(&mut inner, position, 0, Durability::Interval)?;
+        let shared = &*self.shared;
+        shared.reserve(&mut inner, position, 0, Durability::Interval)?;
         inner.next = position;
         Ok(())
     }

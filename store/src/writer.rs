@@ -27,6 +27,8 @@ pub(crate) struct Files {
     pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
     /// Through here retention has let everything go.
     pub(crate) lost_through: std::sync::atomic::AtomicU64,
+    /// Positions up to here are of earlier openings.
+    pub(crate) before: u64,
     pub(crate) state: RwLock<State>,
 }
 
@@ -41,6 +43,11 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// Position of the first event.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.entries.first().map(|entry| entry.0)
+    }
+
     pub(crate) fn enter(&mut self, position: u64, at_ms: u64, topic: &str, salt: u64) {
         self.entries.push((position, at_ms, hash(topic, salt), self.bytes.len()));
     }

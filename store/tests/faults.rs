@@ -18,7 +18,7 @@ fn work(disk: &MemDisk, durability: Durability) -> (Vec<u64>, u64) {
         let Ok(ticket) = store.submit(&events, &[tally], i, durability) else { continue };
         let first = ticket.first;
         highest = first + 1;
-        if store.wait(ticket).is_ok() {
+        if store.wait(&ticket).is_ok() {
             answered.extend([first, first + 1]);
         }
     }
@@ -91,7 +91,7 @@ fn the_last_write_may_be_torn_at_every_byte() {
     let store = open(&disk, Durability::Always).expect("opens");
     store.append(&[draft("a", "kept"), draft("b", "0")], &[], 0).expect("stored");
     let os = store.submit(&[draft("a", "torn"), draft("b", "1")], &[], 0, Durability::Os).expect("taken");
-    store.wait(os).expect("written");
+    store.wait(&os).expect("written");
     let len = disk.bytes(Path::new("d/0000000001.log")).len();
     std::mem::forget(store);
     for torn in 0..=len {

@@ -29,7 +29,7 @@ impl Contender for Fanfare {
         let durability = if sync { Durability::Always } else { Durability::Os };
         let ticket = self.store.submit(&drafts, &[], first, durability)?;
         ensure!(ticket.first == first, "position {} instead of {first}", ticket.first);
-        Ok(self.store.wait(ticket)?)
+        Ok(self.store.wait(&ticket)?)
     }
 
     fn scan(&mut self, after: u64, topic: Option<u64>, limit: u64) -> Result<u64> {
