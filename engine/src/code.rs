@@ -113,6 +113,8 @@ codes! {
     TooNew = -38, "too_new";
     /// A panic was caught at the edge of the library: please report it.
     Panicked = -39, "panicked";
+    /// The event could not be stored: the disk is full or failing. It may be tried again.
+    NotStored = -40, "not_stored";
 }
 
 impl fmt::Display for Code {

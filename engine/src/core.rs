@@ -4,8 +4,9 @@ use std::any::Any;
 
 use crate::config::Config;
 use crate::handler::{Chain, HandlerSpec};
-use crate::history::Log;
+use crate::history::{Log, Refused};
 use crate::id::EventId;
+use crate::journal::Journal;
 use crate::stats::Counters;
 use crate::sync::{
     Arc, Mutex, RwLock,
@@ -24,6 +25,8 @@ pub(crate) struct Core {
     pub(crate) log: Log,
     pub(crate) directory: Directory,
     pub(crate) counters: Counters,
+    /// History on disk, if there is any.
+    pub(crate) journal: Option<Arc<dyn Journal>>,
     /// Every subscription in life.
     pub(crate) subscriptions: Mutex<Table<WeakAny>>,
     /// The latest time that any call brought. Relaxed: only compared with times that are no more exact.
@@ -37,12 +40,14 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, journal: Option<Arc<dyn Journal>>) -> Self {
         let seed = config.hash_seed;
         let hasher = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(21), seed.rotate_left(42));
+        let log = Log::new(&config, hasher.clone(), journal.clone());
         Self {
-            log: Log::new(&config, hasher.clone()),
-            directory: Directory::new(config.limits.topics, hasher),
+            directory: Directory::new(config.limits.topics, hasher, log.committed()),
+            log,
+            journal,
             config,
             counters: Counters::new(),
             subscriptions: Mutex::new(Table::new()),
@@ -109,8 +114,8 @@ impl Core {
     }
 
     /// Closes a topic and tells its readers; false if it was closed before.
-    pub(crate) fn close(&self, topic: &Topic, now: Timestamp) -> bool {
-        let closed = self.log.lock().close(topic.key, now);
+    pub(crate) fn close(&self, topic: &Topic, now: Timestamp) -> Result<bool, Refused> {
+        let closed = self.log.close(topic.key, &topic.name, now);
         topic.interests.notify();
         closed
     }

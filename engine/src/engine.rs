@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::code::Code;
 use crate::config::{Config, ConfigError};
 use crate::core::Core;
-use crate::draft::{Draft, InvalidField, check_topic};
+use crate::draft::{Draft, check_topic};
 use crate::fanout::Watcher;
-use crate::handler::{Chain, HandlerError, HandlerInfo, HandlerSpec, Held};
-use crate::history::{Append, StaleTopic};
+use crate::handler::{Chain, HandlerInfo, HandlerSpec, Held};
+use crate::history::{Append, Refused};
 use crate::id::EventId;
+use crate::journal::{Journal, JournalStats};
 use crate::stats::{Stats, TopicStats};
 use crate::subscription::{SubscribeError, SubscribeOptions, Subscription, SubscriptionKey};
 use crate::sync::Arc;
@@ -17,8 +17,11 @@ use crate::time::Timestamp;
 use crate::topic::Topic;
 use crate::wire::{Frame, NewFrame};
 
+mod refusal;
 #[cfg(all(test, loom))]
 mod tests_loom;
+
+pub use refusal::{BatchError, PublishError};
 
 /// How often [`Engine::handle_timeout`] wants to be called, in milliseconds.
 const SWEEP_MS: u64 = 1000;
@@ -42,83 +45,6 @@ pub struct Published {
     pub own_id: Option<Box<str>>,
 }
 
-/// Why an event was not published. Nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// A field breaks its rules.
-    Invalid(InvalidField),
-    /// The data is larger than `limits.event_bytes`.
-    TooLarge {
-        /// The limit, in bytes.
-        limit: u64,
-        /// The data's size, in bytes.
-        size: u64,
-    },
-    /// The topic is closed.
-    TopicClosed,
-    /// The hub cannot open one more topic.
-    TopicLimit {
-        /// `limits.topics`.
-        limit: u32,
-    },
-    /// A handler refused it, or failed.
-    Handler(HandlerError),
-}
-
-/// Which event of a batch was refused; none of the batch was published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BatchError {
-    /// Its place in the batch, from 0.
-    pub index: usize,
-    /// Why.
-    pub error: PublishError,
-}
-
-impl PublishError {
-    /// The frozen code of this refusal.
-    #[must_use]
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Invalid(field) => field.code(),
-            Self::TooLarge { .. } => Code::TooLarge,
-            Self::TopicClosed => Code::TopicClosed,
-            Self::TopicLimit { .. } => Code::LimitTopics,
-            Self::Handler(error) => error.code(),
-        }
-    }
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(field) => field.fmt(f),
-            Self::TooLarge { limit, size } => {
-                write!(f, "data of {size} bytes is larger than {limit} bytes (limits.event_bytes)")
-            }
-            Self::TopicClosed => f.write_str("the topic is closed"),
-            Self::TopicLimit { limit } => write!(f, "the hub holds {limit} topics already (limits.topics)"),
-            Self::Handler(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for PublishError {}
-
-impl fmt::Display for BatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event {} of the batch: {}", self.index + 1, self.error)
-    }
-}
-
-impl std::error::Error for BatchError {}
-
-impl From<InvalidField> for PublishError {
-    fn from(field: InvalidField) -> Self {
-        Self::Invalid(field)
-    }
-}
-
 impl Engine {
     /// Makes an engine.
     ///
@@ -126,7 +52,30 @@ impl Engine {
     /// [`ConfigError`] names the option that cannot work.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self(Arc::new(Core::new(config))))
+        Ok(Self(Arc::new(Core::new(config, None))))
+    }
+
+    /// Makes an engine whose history a journal keeps: its epoch and its next position are the journal's, and readers that
+    /// come from before what the rings hold get it from there. The journal belongs to this engine alone.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_journal(mut config: Config, journal: Arc<dyn Journal>) -> Result<Self, ConfigError> {
+        config.epoch = journal.epoch();
+        config.validate()?;
+        Ok(Self(Arc::new(Core::new(config, Some(journal)))))
+    }
+
+    /// Whether publishing and closing may wait for a disk: with a journal.
+    #[must_use]
+    pub fn may_block(&self) -> bool {
+        self.0.journal.is_some()
+    }
+
+    /// What the journal holds and how it goes.
+    #[must_use]
+    pub fn journal_stats(&self) -> Option<JournalStats> {
+        self.0.journal.as_ref().map(|journal| journal.stats())
     }
 
     /// The configuration it was made with.
@@ -136,7 +85,7 @@ impl Engine {
     }
 
     /// Publishes one event. When this returns, every reader can see it and those that sleep are woken; nobody has
-    /// necessarily got it yet.
+    /// necessarily got it yet. With a journal it may wait for the disk, as the journal's durability asks for.
     ///
     /// # Errors
     /// [`PublishError`]; nothing has changed then.
@@ -180,18 +129,18 @@ impl Engine {
     /// not exist is opened and closed, so that late readers learn it. False if it was closed before.
     ///
     /// # Errors
-    /// [`PublishError::Invalid`] or [`PublishError::TopicLimit`].
+    /// [`PublishError::Invalid`], [`PublishError::TopicLimit`] or [`PublishError::NotStored`].
     pub fn close_topic(&self, name: &str, now: Timestamp) -> Result<bool, PublishError> {
         check_topic(name)?;
         let now = self.0.at(now);
         loop {
             let topic = self.open(name, now)?;
-            if self.0.close(&topic, now) {
-                return Ok(true);
-            }
-            // Closed before, or freed between look-up and here; then the name leads to another topic.
-            if topic.ring.is_closed() {
-                return Ok(false);
+            match self.0.close(&topic, now) {
+                Ok(closed) => return Ok(closed),
+                // Freed between look-up and here; the name leads to another topic.
+                Err(Refused::Freed) => {}
+                Err(Refused::Closed) => return Ok(false),
+                Err(Refused::NotStored(reason)) => return Err(PublishError::NotStored { reason }),
             }
         }
     }
@@ -281,7 +230,7 @@ impl Engine {
         stats.subscriptions = core.subscriptions.lock().len();
         let log = core.log.lock();
         (stats.history_events, stats.history_bytes) = log.totals();
-        stats.published = log.newest();
+        stats.published = log.published();
         stats
     }
 
@@ -337,24 +286,22 @@ impl Engine {
         let frame = NewFrame::render(Arc::clone(&topic.name), draft, now);
         let bytes = frame.len();
         let mut append = [Append { topic: topic.key, frame: Some(frame) }];
-        loop {
-            match core.log.commit(&mut append, now) {
-                Ok(done) => {
-                    core.counters.published_bytes(bytes);
-                    topic.interests.notify();
-                    return Ok(Published {
-                        seq: done.first,
-                        events: 1,
-                        own_id: draft.id.as_deref().map(Box::from),
-                    });
-                }
-                Err(StaleTopic::Closed) => return Err(PublishError::TopicClosed),
-                Err(StaleTopic::Freed) => {
+        let done = loop {
+            match core.log.commit(&mut append, &[draft], now) {
+                Ok(done) => break done,
+                Err(Refused::Closed) => return Err(PublishError::TopicClosed),
+                Err(Refused::NotStored(reason)) => return Err(PublishError::NotStored { reason }),
+                Err(Refused::Freed) => {
                     topic = self.open(&draft.topic, now)?;
                     append[0].topic = topic.key;
                 }
             }
-        }
+        };
+        let seq = done.first;
+        core.log.settle(done)?;
+        core.counters.published_bytes(bytes);
+        topic.interests.notify();
+        Ok(Published { seq, events: 1, own_id: draft.id.as_deref().map(Box::from) })
     }
 
     /// The long way: runs each draft through the chain and commits what comes out in one step.
@@ -401,6 +348,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<u64, BatchError> {
         let core = &*self.0;
+        let not_stored = |error| BatchError { index: events.first().map_or(0, |(index, _)| *index), error };
         let mut topics = self.open_all(events, now)?;
         let mut bytes = 0;
         let mut appends: Vec<Append> = events
@@ -412,14 +360,21 @@ impl Engine {
                 Append { topic: topic.key, frame: Some(frame) }
             })
             .collect();
+        let drafts: Vec<&Draft<'_>> = match &core.journal {
+            None => Vec::new(),
+            Some(_) => events.iter().map(|(_, event)| event).collect(),
+        };
         let done = loop {
-            match core.log.commit(&mut appends, now) {
+            match core.log.commit(&mut appends, &drafts, now) {
                 Ok(done) => break done,
-                Err(StaleTopic::Closed) => {
+                Err(Refused::Closed) => {
                     let closed = topics.iter().position(|topic| topic.ring.is_closed()).unwrap_or_default();
                     return Err(BatchError { index: events[closed].0, error: PublishError::TopicClosed });
                 }
-                Err(StaleTopic::Freed) => {
+                Err(Refused::NotStored(reason)) => {
+                    return Err(not_stored(PublishError::NotStored { reason }));
+                }
+                Err(Refused::Freed) => {
                     topics = self.open_all(events, now)?;
                     for (append, topic) in appends.iter_mut().zip(&topics) {
                         append.topic = topic.key;
@@ -427,14 +382,17 @@ impl Engine {
                 }
             }
         };
+        // The order is fixed: the next event of these topics need not wait for the disk with this one.
         drop(held);
+        let first = done.first;
+        core.log.settle(done).map_err(|error| not_stored(error.into()))?;
         core.counters.published_bytes(bytes);
         topics.sort_unstable_by_key(|topic| topic.key);
         topics.dedup_by_key(|topic| topic.key);
         for topic in &topics {
             topic.interests.notify();
         }
-        Ok(done.first)
+        Ok(first)
     }
 
     fn open_all(&self, events: &[(usize, Draft<'_>)], now: Timestamp) -> Result<Vec<Arc<Topic>>, BatchError> {

@@ -43,6 +43,8 @@ mod draft;
 
 pub mod wire;
 
+mod journal;
+
 mod handler;
 mod table;
 
@@ -72,6 +74,9 @@ pub use handler::{
 };
 pub use history::TopicKey;
 pub use id::{Epoch, EventId, InvalidEpoch, MAX_ID_BYTES, is_valid_id};
+pub use journal::{
+    Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement, StoredGap, StoredPage, Ticket,
+};
 pub use stats::{Stats, TopicStats};
 pub use subscription::{
     LagPolicy, Pulled, Start, SubscribeError, SubscribeOptions, Subscription, SubscriptionKey,

@@ -55,10 +55,11 @@ pub(crate) struct Directory {
 pub(crate) struct Full;
 
 impl Directory {
-    pub(crate) fn new(limit: u32, hasher: ahash::RandomState) -> Self {
+    /// `lost_through`: what was before is in no ring.
+    pub(crate) fn new(limit: u32, hasher: ahash::RandomState, lost_through: u64) -> Self {
         Self {
             topics: RwLock::new(HashMap::with_hasher(hasher.clone())),
-            lost_through: Mutex::new(vec![0; LOST_BUCKETS].into()),
+            lost_through: Mutex::new(vec![lost_through; LOST_BUCKETS].into()),
             hasher,
             limit: limit as usize,
         }
@@ -91,8 +92,12 @@ impl Directory {
             return Err(Full);
         }
         let lost_through = self.lost_through.lock()[self.bucket(name)];
+        let was_closed = log.was_closed(name);
         let name: Arc<str> = name.into();
         let (key, ring) = log.lock().open(&name, lost_through, now);
+        if was_closed {
+            log.lock().close(key, now);
+        }
         let topic =
             Arc::new(Topic { key, name, ring, interests: Interests::new(key), readers: AtomicUsize::new(0) });
         topics.insert(Arc::clone(&topic.name), Arc::clone(&topic));

@@ -56,6 +56,15 @@ impl App {
         }
     }
 
+    /// Publishes or closes. Where that may wait for a disk, other tasks go on meanwhile on another thread.
+    pub(crate) fn write<R>(&self, work: impl FnOnce(&Engine) -> R) -> R {
+        if self.engine.may_block() {
+            tokio::task::block_in_place(|| work(&self.engine))
+        } else {
+            work(&self.engine)
+        }
+    }
+
     /// Engine time.
     pub(crate) fn now(&self) -> Timestamp {
         self.shared.clock.now()

@@ -44,7 +44,8 @@ pub(crate) async fn publish(asker: &Asker<'_>, topic: &str, body: Incoming) -> R
             };
             let now = app.now();
             app.rate.take(from, 1, now)?;
-            let published = app.engine.publish(draft, now).map_err(|error| refused(&error))?;
+            let published =
+                app.write(|engine| engine.publish(draft, now)).map_err(|error| refused(&error))?;
             Ok(reply::json(StatusCode::OK, line(&json!({ "id": id_of(app, &published) }))))
         }
         BodyKind::Ndjson => {
@@ -58,7 +59,7 @@ pub(crate) async fn publish(asker: &Asker<'_>, topic: &str, body: Incoming) -> R
             let (drafts, lines) = ndjson::parse(topic, text)?;
             let now = app.now();
             app.rate.take(from, drafts.len() as u64, now)?;
-            let published = app.engine.publish_batch(drafts, now).map_err(|failed| {
+            let published = app.write(|engine| engine.publish_batch(drafts, now)).map_err(|failed| {
                 let place = lines
                     .get(failed.index)
                     .map_or_else(|| "the batch".to_owned(), |line| format!("line {line}"));
@@ -75,7 +76,7 @@ pub(crate) async fn close(asker: &Asker<'_>, topic: &str) -> Result<Reply, Refus
     let app = asker.app;
     Query::parse(asker.request.uri.query(), &[], &[])?;
     may(asker, Action::Close, topic).await?;
-    let closed = app.engine.close_topic(topic, app.now()).map_err(|error| refused(&error))?;
+    let closed = app.write(|engine| engine.close_topic(topic, app.now())).map_err(|error| refused(&error))?;
     Ok(reply::json(StatusCode::OK, line(&json!({ "closed": closed }))))
 }
 

@@ -179,7 +179,9 @@ fn status_of(code: Code) -> StatusCode {
         Code::HandlerRefused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        Code::LimitTopics | Code::LimitConnections | Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        Code::LimitTopics | Code::LimitConnections | Code::Stopping | Code::NotStored => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         // Faults of ours, and codes that never belong to an HTTP request.
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -207,7 +209,8 @@ mod tests {
         for &code in Code::ALL {
             let refusal = Refusal::new(code, "x");
             // From `internal` on, codes are faults of ours or belong to no HTTP request.
-            let ours = code == Code::HandlerFailed || code.number() <= Code::Internal.number();
+            let ours = code == Code::HandlerFailed
+                || code.number() <= Code::Internal.number() && code != Code::NotStored;
             assert_eq!(refusal.status == StatusCode::INTERNAL_SERVER_ERROR, ours, "{code}");
             assert_eq!(
                 refusal.into_reply().headers().contains_key(RETRY_AFTER),

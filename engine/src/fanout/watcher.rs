@@ -28,6 +28,8 @@ struct Shared {
     /// Topics marked since the last `take_dirty`, each once.
     dirty: Mutex<Vec<TopicKey>>,
     awake: AtomicBool,
+    /// Whether a page has come since the last `take_arrived`.
+    arrived: AtomicBool,
     interests: Mutex<HashMap<TopicKey, Interest, ahash::RandomState>>,
 }
 
@@ -73,6 +75,7 @@ impl Watcher {
             waker: Mutex::new(None),
             dirty: Mutex::new(Vec::new()),
             awake: AtomicBool::new(false),
+            arrived: AtomicBool::new(false),
             // The keys are the engine's own numbers, so nobody can choose colliding ones.
             interests: Mutex::new(HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4))),
         }))
@@ -99,6 +102,23 @@ impl Watcher {
                 // AcqRel: see `Mark::set`; whoever marks after this sees the mark cleared and lists the topic again.
                 interest.mark.set.swap(false, Ordering::AcqRel);
             }
+        }
+    }
+
+    /// Whether a page of stored events has come for one of its subscriptions since this was asked last. Ask after
+    /// [`take_dirty`](Self::take_dirty), which names a topic of that subscription.
+    #[must_use]
+    pub fn take_arrived(&self) -> bool {
+        // Relaxed is enough: `arrive` sets it before it pushes, and `take_dirty` took what was pushed under the same lock.
+        self.0.arrived.load(Ordering::Relaxed) && self.0.arrived.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says that a page has come for a subscription that reads `topic`. It may be listed twice; that is looked at twice.
+    pub(crate) fn arrive(&self, topic: TopicKey) {
+        self.0.arrived.store(true, Ordering::Relaxed);
+        self.0.dirty.lock().push(topic);
+        if let Some(waker) = self.awaken() {
+            waker.wake();
         }
     }
 

@@ -9,8 +9,11 @@
 use std::collections::HashMap;
 
 use crate::config::Config;
+use crate::draft::Draft;
 use crate::history::Ring;
 use crate::history::conflation::{Conflation, Evicted};
+use crate::history::pending::{Number, Pending};
+use crate::journal::{Journal, Settlement};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
@@ -39,14 +42,25 @@ pub(crate) struct Append {
 pub(crate) struct Committed {
     /// Position of the first event.
     pub(crate) first: u64,
-    evicted: Evicted,
+    pub(super) evicted: Evicted,
+    pub(super) waits: Option<Waits>,
 }
 
-/// Why nothing was committed: a topic was freed between look-up and commit, or it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StaleTopic {
+/// The journal has it, and it is not visible yet: [`Log::settle`] is to be called.
+pub(crate) struct Waits {
+    pub(super) number: Number,
+    pub(super) settlement: Option<Arc<dyn Settlement>>,
+}
+
+/// Why nothing was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// A topic was freed between look-up and commit.
     Freed,
+    /// A topic is closed.
     Closed,
+    /// It cannot be stored.
+    NotStored(Arc<str>),
 }
 
 /// What the log knows of a topic.
@@ -58,7 +72,9 @@ pub(crate) struct TopicEntry {
     own_ids: HashMap<Box<str>, OwnId, ahash::RandomState>,
     conflation: Option<Box<Conflation>>,
     /// Subscriptions that hold the topic.
-    pins: u32,
+    pub(super) pins: u32,
+    /// The transaction that closes it, while the journal has not settled that.
+    pub(super) closing: Option<Number>,
     /// When it was last published to, subscribed to, left or closed.
     used: Timestamp,
 }
@@ -73,34 +89,46 @@ struct OwnId {
 
 /// Order and content of a hub's history.
 pub(crate) struct Log {
-    inner: Mutex<Inner>,
-    committed: state::Committed,
+    pub(super) inner: Mutex<Inner>,
+    pub(super) committed: state::Committed,
+    pub(super) journal: Option<Arc<dyn Journal>>,
 }
 
 pub(crate) struct Inner {
     config: Config,
-    next: u64,
+    pub(super) next: u64,
+    /// How many positions before `next` have no event here.
+    holes: u64,
+    pub(super) pending: Pending,
     bytes: u64,
     events: u64,
-    topics: Table<TopicEntry>,
+    pub(super) topics: Table<TopicEntry>,
     /// Where the search for the oldest event goes on.
     hand: usize,
     hasher: ahash::RandomState,
 }
 
 impl Log {
-    pub(crate) fn new(config: &Config, hasher: ahash::RandomState) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        hasher: ahash::RandomState,
+        journal: Option<Arc<dyn Journal>>,
+    ) -> Self {
+        let next = journal.as_ref().map_or(1, |journal| journal.next_position().max(1));
         Self {
             inner: Mutex::new(Inner {
                 config: config.clone(),
-                next: 1,
+                next,
+                holes: next - 1,
+                pending: Pending::default(),
                 bytes: 0,
                 events: 0,
                 topics: Table::new(),
                 hand: 0,
                 hasher,
             }),
-            committed: state::Committed::new(),
+            committed: state::Committed::new(next - 1),
+            journal,
         }
     }
 
@@ -114,21 +142,22 @@ impl Log {
         self.inner.lock()
     }
 
-    /// Gives `appends` the next positions, all or none, and makes them visible together.
-    pub(crate) fn commit(&self, appends: &mut [Append], now: Timestamp) -> Result<Committed, StaleTopic> {
-        let mut inner = self.inner.lock();
-        for append in &*appends {
-            match inner.topics.get(append.topic) {
-                None => return Err(StaleTopic::Freed),
-                Some(topic) if topic.ring.is_closed() => return Err(StaleTopic::Closed),
-                Some(_) => {}
-            }
+    /// Gives `appends` the next positions, all or none, and makes them visible together. With a journal it may be that they are
+    /// not visible before [`settle`](Self::settle). `drafts` are what `appends` were rendered from.
+    pub(crate) fn commit(
+        &self,
+        appends: &mut [Append],
+        drafts: &[&Draft<'_>],
+        now: Timestamp,
+    ) -> Result<Committed, Refused> {
+        if let Some(journal) = self.journal.as_deref().filter(|_| !appends.is_empty()) {
+            return self.commit_stored(journal, appends, drafts, now);
         }
+        let mut inner = self.inner.lock();
+        inner.check(appends)?;
         let mut done = Committed { first: inner.next, ..Committed::default() };
         for append in appends {
-            if let Some(frame) = append.frame.take() {
-                inner.append(append.topic, frame, now, &mut done.evicted);
-            }
+            inner.append_taken(append, now, &mut done.evicted);
         }
         self.committed.store_while_locked(inner.next - 1);
         drop(inner);
@@ -163,6 +192,36 @@ impl Log {
 }
 
 impl Inner {
+    pub(super) fn check(&self, appends: &[Append]) -> Result<(), Refused> {
+        appends.iter().try_for_each(|append| self.check_topic(append.topic))
+    }
+
+    pub(super) fn check_topic(&self, topic: TopicKey) -> Result<(), Refused> {
+        match self.topics.get(topic) {
+            None => Err(Refused::Freed),
+            Some(topic) if topic.ring.is_closed() || topic.closing.is_some() => Err(Refused::Closed),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Passes over positions that have no event.
+    pub(super) fn skip_to(&mut self, next: u64) {
+        self.holes += next.saturating_sub(self.next);
+        self.next = self.next.max(next);
+    }
+
+    /// Appends a frame that nobody has taken yet.
+    pub(super) fn append_taken(&mut self, append: &mut Append, now: Timestamp, done: &mut Evicted) {
+        if let Some(frame) = append.frame.take() {
+            self.append(append.topic, frame, now, done);
+        }
+    }
+
+    /// How many events were committed.
+    pub(crate) fn published(&self) -> u64 {
+        self.newest() - self.holes
+    }
+
     /// Opens a topic whose events up to `lost_through` count as evicted.
     pub(crate) fn open(
         &mut self,
@@ -178,6 +237,7 @@ impl Inner {
             own_ids: HashMap::with_hasher(self.hasher.clone()),
             conflation: None,
             pins: 0,
+            closing: None,
             used: now,
         };
         self.topics.insert_with(|key| (entry, (key, ring)))
@@ -411,17 +471,17 @@ impl TopicEntry {
 pub(crate) struct Ambiguous;
 
 /// `committed` and its orderings.
-mod state {
+pub(super) mod state {
     use crate::sync::atomic::{
         AtomicU64,
         Ordering::{Acquire, Release},
     };
 
-    pub(super) struct Committed(AtomicU64);
+    pub(in crate::history) struct Committed(AtomicU64);
 
     impl Committed {
-        pub(super) fn new() -> Self {
-            Self(AtomicU64::new(0))
+        pub(super) fn new(seq: u64) -> Self {
+            Self(AtomicU64::new(seq))
         }
 
         /// Acquire pairs with the Release below: who sees a position sees the rings filled up to it.
@@ -429,7 +489,7 @@ mod state {
             self.0.load(Acquire)
         }
 
-        pub(super) fn store_while_locked(&self, seq: u64) {
+        pub(in crate::history) fn store_while_locked(&self, seq: u64) {
             self.0.store(seq, Release);
         }
     }

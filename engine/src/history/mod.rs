@@ -16,10 +16,12 @@
 
 mod conflation;
 mod log;
+mod pending;
 mod ring;
+mod stored;
 #[cfg(all(test, loom))]
 mod tests_loom;
 
 pub use log::TopicKey;
-pub(crate) use log::{Append, Log, StaleTopic};
+pub(crate) use log::{Append, Log, Refused};
 pub(crate) use ring::{Found, Ring};

@@ -12,6 +12,9 @@
 //!                        every topic closed and read to its end ▶ Ended
 //! ```
 //!
+//! **Beyond the rings.** With a journal, a reader that starts in the past gets from there what the rings have lost, until it
+//! has caught up; see `replay`. From then on it lags like any other.
+//!
 //! **What is told.** A reader that asked to resume after an id that history does not reach (evicted, unknown, of
 //! another epoch, from the future, given to several events) gets a gap notice before anything else, then all that is
 //! retained.
@@ -20,6 +23,7 @@
 //! committed position only. So an event is either found in history or announced to the watcher: none is between.
 
 mod pull;
+mod replay;
 mod start;
 
 use std::borrow::Cow;
@@ -238,10 +242,17 @@ impl Subscription {
         self.pull_through(out, max_bytes, u64::MAX)
     }
 
+    /// Whether [`Pulled::Idle`] meant that a page of stored events is being read, instead of "all there is". The watcher is
+    /// woken when it is there; it may be by now.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.0.state.lock().is_waiting()
+    }
+
     /// Like [`pull`](Self::pull), but not beyond position `through`: `Idle` then means "has reached `through` or all
     /// there is".
     pub fn pull_through(&self, out: &mut Vec<Frame>, max_bytes: usize, through: u64) -> Pulled {
-        self.0.state.lock().pull(&self.0.core, self.0.lag, out, max_bytes, through)
+        self.0.state.lock().pull(&self.0.core, &self.0.watcher, self.0.lag, out, max_bytes, through)
     }
 
     /// Pulls, or, when there is nothing, arranges that `cx` is woken. For a subscription whose watcher nobody else

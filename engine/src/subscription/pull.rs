@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 
 use super::LagPolicy;
+use super::replay::{Answer, Item, Replay};
 use crate::core::Core;
+use crate::fanout::Watcher;
 use crate::history::Found;
+use crate::journal::ReadFrom;
 use crate::sync::Arc;
 use crate::topic::Topic;
 use crate::wire::{Frame, Gap};
@@ -33,6 +36,9 @@ pub(super) struct State {
     gap: Option<Box<str>>,
     arrival: Arrival,
     lapped: bool,
+    /// What the rings have lost is read from the journal, until the reader has caught up once.
+    from_journal: bool,
+    replay: Option<Replay>,
 }
 
 /// Whether the reader has got anything yet, and if not, what it may expect.
@@ -54,6 +60,8 @@ pub(super) struct Entry {
     next: u64,
     /// Losses up to this position are told, or happened before the topic was entered.
     told: u64,
+    /// Read from behind this position on.
+    since: u64,
     /// While conflating: where reading of what conflation has kept stands.
     kept_from: Option<u64>,
     /// The next frame, during a pull.
@@ -89,7 +97,12 @@ impl Filter {
 
 impl Entry {
     pub(super) fn new(topic: Arc<Topic>, next: u64, told: u64) -> Self {
-        Self { topic, next, told, kept_from: None, head: None }
+        Self { topic, next, told, since: 0, kept_from: None, head: None }
+    }
+
+    /// A topic that is entered later, to be read from behind `newest` on.
+    pub(super) fn late(topic: Arc<Topic>, next: u64, newest: u64) -> Self {
+        Self { since: newest, ..Self::new(topic, next, newest) }
     }
 
     /// Whether nothing will ever follow.
@@ -163,7 +176,28 @@ impl State {
         gap: Option<&str>,
         arrival: Arrival,
     ) -> Self {
-        Self { cursor, entries, filter, gap: gap.map(Box::from), arrival, lapped: false }
+        Self {
+            cursor,
+            entries,
+            filter,
+            gap: gap.map(Box::from),
+            arrival,
+            lapped: false,
+            from_journal: false,
+            replay: None,
+        }
+    }
+
+    /// Lets the reader have from the journal what the rings have lost; `first`: where to begin, if they have.
+    pub(super) fn with_journal(mut self, first: Option<ReadFrom>) -> Self {
+        self.from_journal = true;
+        self.replay = first.map(Replay::new);
+        self
+    }
+
+    /// Whether a page was asked for and has not been taken: `Idle` says nothing about what is in history then.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.replay.as_ref().is_some_and(Replay::is_waiting)
     }
 
     pub(super) fn cursor(&self) -> u64 {
@@ -185,12 +219,16 @@ impl State {
 
     /// Whether there is nothing to read and never will be.
     pub(super) fn is_finished(&self) -> bool {
-        self.gap.is_none() && !self.entries.is_empty() && self.entries.iter().all(Entry::is_finished)
+        self.replay.is_none()
+            && self.gap.is_none()
+            && !self.entries.is_empty()
+            && self.entries.iter().all(Entry::is_finished)
     }
 
     pub(super) fn pull(
         &mut self,
         core: &Core,
+        watcher: &Watcher,
         lag: LagPolicy,
         out: &mut Vec<Frame>,
         max_bytes: usize,
@@ -201,27 +239,147 @@ impl State {
         }
         // First the position, then the rings: what they show up to it is complete.
         let committed = core.log.committed();
-        if !self.look_for_losses(core, lag) {
-            return Pulled::Lapped;
+        if self.from_journal
+            && let Some(pulled) = self.pull_stored(core, watcher, out, max_bytes, committed, through)
+        {
+            return pulled;
+        }
+        if let Some(pulled) = self.look_for_losses(core, lag) {
+            return pulled;
         }
         if self.entries.iter().any(|entry| entry.told > committed) {
             // A batch longer than history is being committed: what is left of it comes with the next pull.
             return Pulled::More;
         }
+        let all = through >= committed;
         let through = committed.min(through);
         let pulled = self.merge(core, out, max_bytes, through);
+        if all && pulled == Pulled::Idle {
+            // It has caught up: from now on it is a reader like any other.
+            self.from_journal = false;
+        }
         for entry in &mut self.entries {
             entry.head = None;
         }
         pulled
     }
 
-    /// Notes what the rings have let go since the last pull; false if that ends the subscription.
-    fn look_for_losses(&mut self, core: &Core, lag: LagPolicy) -> bool {
+    /// Hands out what comes from the journal; `None`: there is nothing that the rings do not hold, go on there.
+    fn pull_stored(
+        &mut self,
+        core: &Core,
+        watcher: &Watcher,
+        out: &mut Vec<Frame>,
+        max_bytes: usize,
+        committed: u64,
+        through: u64,
+    ) -> Option<Pulled> {
+        let limit = committed.min(through);
+        let overtaken = |entry: &Entry, cursor: u64| entry.topic.ring.lost_through() > cursor.max(entry.told);
+        if self.replay.is_none() {
+            if !self.entries.iter().any(|entry| overtaken(entry, self.cursor)) {
+                return None;
+            }
+            self.replay = Some(Replay::new(ReadFrom::After(self.cursor)));
+        }
+        let mut bytes = 0;
+        loop {
+            let replay = self.replay.as_mut()?;
+            match replay.take() {
+                Answer::Waiting => return Some(Pulled::Idle),
+                Answer::Failed => {
+                    // It comes back, with the id of what it got last.
+                    core.counters.lapped();
+                    self.lapped = true;
+                    return Some(Pulled::Lapped);
+                }
+                Answer::Page { after } => self.cursor = self.cursor.max(after),
+                Answer::NotAsked => {}
+            }
+            while let Some(replay) = &mut self.replay
+                && let Some(next) = replay.next()
+            {
+                let last = match next {
+                    Item::Frame(frame) => frame.seq(),
+                    Item::Gap(gap) => gap.last,
+                };
+                if last > limit {
+                    // On disk, and not committed yet or not for this pull.
+                    return Some(if bytes > 0 { Pulled::More } else { Pulled::Idle });
+                }
+                if bytes >= max_bytes && bytes > 0 {
+                    return Some(Pulled::More);
+                }
+                match replay.pop() {
+                    Some(Item::Frame(frame)) => bytes += self.hand_out(core, frame, limit, out),
+                    // What was let go before its first event, a first visit has not missed.
+                    Some(Item::Gap(gap)) if gap.let_go && self.is_first_visit() => {}
+                    Some(Item::Gap(_)) => {
+                        self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
+                    }
+                    None => {}
+                }
+                self.cursor = self.cursor.max(last);
+            }
+            let come = self.replay.as_ref().map_or(0, Replay::through);
+            self.cursor = self.cursor.max(come.min(limit));
+            if bytes > 0 {
+                return Some(Pulled::More);
+            }
+            if self.enter_rings() {
+                self.replay = None;
+                return None;
+            }
+            if self.cursor >= limit {
+                // Of what is beyond, the rings have lost something: a batch longer than history is being committed.
+                return Some(if limit < committed { Pulled::Idle } else { Pulled::More });
+            }
+            let at_least =
+                self.entries.iter().map(|entry| entry.topic.ring.lost_through()).max().unwrap_or(0);
+            let topics = self.topics().map(|topic| (topic.key, Arc::clone(&topic.name))).collect();
+            let cursor = self.cursor;
+            self.replay.as_mut()?.ask(core, watcher, topics, cursor, at_least);
+        }
+    }
+
+    fn is_first_visit(&self) -> bool {
+        matches!(self.arrival, Arrival::FirstVisit { .. })
+    }
+
+    /// Hands out a frame from the journal, if it is wanted; returns its size.
+    fn hand_out(&mut self, core: &Core, frame: Frame, through: u64, out: &mut Vec<Frame>) -> usize {
+        let topic = self.entries.iter().find(|entry| *entry.topic.name == *frame.topic());
+        // A topic may have been left, or entered later, while the page was on its way.
+        if topic.is_none_or(|entry| frame.seq() <= entry.since.max(self.cursor)) {
+            return 0;
+        }
+        let mut bytes = self.tell_gap(core, Some(&frame), through, out);
+        self.arrival = Arrival::Present;
+        if self.filter.passes(&frame) {
+            bytes += frame.chunk().len();
+            out.push(frame);
+        }
+        bytes
+    }
+
+    /// Goes on in the rings, if they hold all that is behind the cursor.
+    fn enter_rings(&mut self) -> bool {
+        let cursor = self.cursor;
+        self.entries.iter_mut().all(|entry| {
+            let from = cursor.max(entry.since);
+            entry.skip_losses(from, from)
+        })
+    }
+
+    /// Notes what the rings have let go since the last pull; something if that ends this pull, or the subscription.
+    fn look_for_losses(&mut self, core: &Core, lag: LagPolicy) -> Option<Pulled> {
         for entry in &mut self.entries {
             let lost_through = entry.topic.ring.lost_through();
             if lost_through <= self.cursor.max(entry.told) {
                 continue;
+            }
+            if self.from_journal {
+                return Some(Pulled::More);
             }
             if let Arrival::FirstVisit { newest } = self.arrival
                 && entry.skip_losses(self.cursor, newest)
@@ -235,13 +393,13 @@ impl State {
             } else if lag == LagPolicy::Disconnect && !resuming && self.gap.is_none() {
                 core.counters.lapped();
                 self.lapped = true;
-                return false;
+                return Some(Pulled::Lapped);
             } else {
                 self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
                 entry.skip_losses(self.cursor, u64::MAX);
             }
         }
-        true
+        None
     }
 
     fn merge(&mut self, core: &Core, out: &mut Vec<Frame>, max_bytes: usize, through: u64) -> Pulled {
@@ -297,7 +455,9 @@ impl State {
     fn tell_gap(&mut self, core: &Core, next: Option<&Frame>, through: u64, out: &mut Vec<Frame>) -> usize {
         let Some(requested) = self.gap.take() else { return 0 };
         let Some(first) = self.entries.first() else { return 0 };
-        let newest = self.entries.iter().filter_map(|entry| entry.topic.ring.newest()).max_by_key(Frame::seq);
+        let in_rings = self.entries.iter().filter_map(|entry| entry.topic.ring.newest());
+        // Right after a restart the rings are empty.
+        let newest = in_rings.chain(next.cloned()).max_by_key(Frame::seq);
         let frame = Frame::gap(&Gap {
             topic: &first.topic.name,
             epoch: &core.config.epoch,

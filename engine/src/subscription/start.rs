@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::draft::{Field, InvalidField, Reason, check_client, check_event_type, check_topic};
 use crate::fanout::Watcher;
 use crate::history::{Found, Ring};
+use crate::journal::ReadFrom;
 use crate::sync::Arc;
 use crate::time::Timestamp;
 use crate::topic::Topic;
@@ -46,7 +47,7 @@ pub(super) fn open(
             start => Place { start: start.clone(), gap: None },
         };
         drop(log);
-        let state = state(options, topics, place, newest);
+        let state = state(options, topics, place, newest, core.journal.is_some());
         if state.is_finished() {
             for topic in state.topics() {
                 leave(core, watcher, topic, options.lag);
@@ -77,7 +78,7 @@ pub(super) fn add(
         if log.pin(topic.key, conflate) {
             let (next, newest) = (topic.ring.tail(), log.newest());
             drop(log);
-            state.push(Entry::new(Arc::clone(&topic), next, newest));
+            state.push(Entry::late(Arc::clone(&topic), next, newest));
             return Ok(topic);
         }
         drop(log);
@@ -152,12 +153,13 @@ fn resume<'a, E>(
     newest: u64,
 ) -> Place<'a> {
     let unknown = Place { start: Start::All, gap: Some(id) };
+    // What the journal has is not missed, and what it has not, it tells.
+    let missed = |seq| core.journal.is_none() && topics.iter().any(|topic| topic.ring.lost_through() > seq);
     if let Some(seq) = core.config.epoch.sequence_of(id) {
         if seq > newest {
             return unknown;
         }
-        let missed = topics.iter().any(|topic| topic.ring.lost_through() > seq);
-        return Place { start: Start::Position(seq), gap: missed.then_some(id) };
+        return Place { start: Start::Position(seq), gap: missed(seq).then_some(id) };
     }
     let mut found = None;
     for topic in topics {
@@ -169,23 +171,47 @@ fn resume<'a, E>(
     }
     match found {
         // The event itself is retained, so nothing after it is lost in its own topic; others are compared as above.
-        Some(seq) => {
-            let missed = topics.iter().any(|topic| topic.ring.lost_through() > seq);
-            Place { start: Start::Position(seq), gap: missed.then_some(id) }
-        }
+        Some(seq) => Place { start: Start::Position(seq), gap: missed(seq).then_some(id) },
         None => unknown,
     }
 }
 
 /// Makes the cursor. `newest` is the hub's newest position when the topics were entered.
-fn state(options: &SubscribeOptions<'_>, topics: Vec<Arc<Topic>>, place: Place<'_>, newest: u64) -> State {
+fn state(
+    options: &SubscribeOptions<'_>,
+    topics: Vec<Arc<Topic>>,
+    place: Place<'_>,
+    newest: u64,
+    journal: bool,
+) -> State {
     let filter = Filter::new(&options.events, options.client.as_deref());
-    let cursor = match place.start {
-        Start::Live => newest,
-        Start::All | Start::After(_) => 0,
-        Start::Last(n) => before_last(n, &topics, &filter, newest),
-        Start::Position(seq) => seq.min(newest),
+    let (cursor, from) = match place.start {
+        Start::Live => (newest, ReadFrom::After(newest)),
+        Start::All | Start::After(_) => (0, ReadFrom::After(0)),
+        Start::Last(n) => (before_last(n, &topics, &filter, newest), ReadFrom::Last(n)),
+        Start::Position(seq) => (seq.min(newest), ReadFrom::After(seq.min(newest))),
     };
+    let from_journal = journal
+        && match &options.start {
+            Start::Live | Start::Last(0) => false,
+            Start::All | Start::After(_) | Start::Last(_) => true,
+            // A reader that fell behind, and may choose not to be told all.
+            Start::Position(_) => options.lag == LagPolicy::Disconnect,
+        };
+    let lost = topics.iter().any(|topic| match &options.start {
+        // What is found in the rings may be fewer than were wanted.
+        Start::Last(n) => {
+            let lost = topic.ring.lost_through();
+            lost > cursor || lost > 0 && count_after(cursor, &topics, &filter, newest) < *n
+        }
+        _ => topic.ring.lost_through() > cursor,
+    });
+    if from_journal && lost {
+        let arrival = arrival(&options.start, newest);
+        let entries = topics.into_iter().map(|topic| Entry::new(topic, 0, 0)).collect();
+        let cursor = if matches!(from, ReadFrom::Last(_)) { 0 } else { cursor };
+        return State::new(cursor, entries, filter, place.gap, arrival).with_journal(Some(from));
+    }
     // A first visit misses nothing, and what an id has missed is told by the notice that is due already.
     let told = |topic: &Topic| match (&options.start, place.gap) {
         (Start::Position(_), _) => 0,
@@ -201,12 +227,22 @@ fn state(options: &SubscribeOptions<'_>, topics: Vec<Arc<Topic>>, place: Place<'
             Entry::new(topic, next, told)
         })
         .collect();
-    let arrival = match &options.start {
+    let state = State::new(cursor, entries, filter, place.gap, arrival(&options.start, newest));
+    if from_journal { state.with_journal(None) } else { state }
+}
+
+fn arrival(start: &Start<'_>, newest: u64) -> Arrival {
+    match start {
         Start::Live | Start::All | Start::Last(_) => Arrival::FirstVisit { newest },
         Start::After(_) => Arrival::Resuming,
         Start::Position(_) => Arrival::Present,
-    };
-    State::new(cursor, entries, filter, place.gap, arrival)
+    }
+}
+
+/// How many events after a position the rings hold that pass the filter.
+fn count_after(seq: u64, topics: &[Arc<Topic>], filter: &Filter, newest: u64) -> u64 {
+    let all = topics.iter().flat_map(|topic| last_of(usize::MAX, &topic.ring, filter, newest));
+    all.filter(|found| *found > seq).count() as u64
 }
 
 /// The position before the last `n` events up to `newest` that pass the filter.

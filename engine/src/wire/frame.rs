@@ -39,7 +39,14 @@ pub struct Frame(Arc<Inner>);
 
 /// A frame that may be gone: holding it keeps no bytes alive.
 #[derive(Clone)]
-pub struct WeakFrame(Weak<Inner>);
+pub struct WeakFrame(Held);
+
+#[derive(Clone)]
+enum Held {
+    Weak(Weak<Inner>),
+    /// Read back from the journal: no ring holds it, so who writes it does.
+    Stored(Frame),
+}
 
 struct Inner {
     /// Position in the hub's sequence.
@@ -56,6 +63,7 @@ struct Inner {
     /// Whether `data` spans several `data` lines.
     many_lines: bool,
     gap: bool,
+    stored: bool,
     own_id: bool,
     except: Option<Box<str>>,
     key: Option<Box<str>>,
@@ -106,6 +114,7 @@ impl NewFrame {
             data,
             many_lines,
             gap: false,
+            stored: false,
             own_id: draft.id.is_some(),
             except: draft.except.as_deref().map(Box::from),
             key: draft.key.as_deref().map(Box::from),
@@ -136,6 +145,16 @@ impl NewFrame {
             inner.seal_chunk();
         }
         Frame(self.0)
+    }
+}
+
+impl Frame {
+    /// Says that it was read back from the journal.
+    pub(crate) fn stored(mut self) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.stored = true;
+        }
+        self
     }
 }
 
@@ -274,10 +293,15 @@ impl Frame {
         self.0.at
     }
 
-    /// A reference that does not keep the bytes: once history has let the event go and nobody writes it, it is gone.
+    /// A reference that does not keep the bytes: once history has let the event go and nobody writes it, it is gone. An
+    /// event that was read back from a journal is in no ring, and kept.
     #[must_use]
     pub fn downgrade(&self) -> WeakFrame {
-        WeakFrame(Arc::downgrade(&self.0))
+        WeakFrame(if self.0.stored {
+            Held::Stored(self.clone())
+        } else {
+            Held::Weak(Arc::downgrade(&self.0))
+        })
     }
 
     /// The publisher's own id.
@@ -297,7 +321,10 @@ impl WeakFrame {
     /// The frame, if it is still held by history or a writer.
     #[must_use]
     pub fn upgrade(&self) -> Option<Frame> {
-        self.0.upgrade().map(Frame)
+        match &self.0 {
+            Held::Weak(frame) => frame.upgrade().map(Frame),
+            Held::Stored(frame) => Some(frame.clone()),
+        }
     }
 }
 

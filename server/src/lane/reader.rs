@@ -102,6 +102,7 @@ impl Lane<'_> {
         }
         match self.pull_own(key) {
             Standing::Pulled(Pulled::More) => self.run_later(key),
+            Standing::Pulled(Pulled::Idle) if self.is_waiting(key) => drop(self.waiting.insert(key)),
             Standing::Pulled(Pulled::Idle) => self.join_or_wait(key),
             Standing::Pulled(Pulled::Ended) => self.finish(key),
             Standing::Pulled(Pulled::Lapped) => {
@@ -110,6 +111,21 @@ impl Lane<'_> {
             }
             Standing::Blocked => {}
             Standing::Dead => self.close(key),
+        }
+    }
+
+    /// Whether the own cursor waits for a page of stored events.
+    fn is_waiting(&self, key: Key) -> bool {
+        match self.conns.get(key).map(|conn| &conn.phase) {
+            Some(Phase::Own(own)) => matches!(&own.source, Source::Open(cursor) if cursor.is_waiting()),
+            _ => false,
+        }
+    }
+
+    /// Looks again at every connection that waits for a page, because one has come.
+    pub(super) fn page_arrived(&mut self) {
+        for key in std::mem::take(&mut self.waiting) {
+            self.run_later(key);
         }
     }
 

@@ -1,0 +1,118 @@
+//! Commits to a log that a journal keeps.
+
+use super::log::{Append, Committed, Log, Refused, TopicKey, Waits};
+use super::pending::{Number, What};
+use crate::draft::Draft;
+use crate::history::conflation::Evicted;
+use crate::journal::{Journal, JournalError, Settlement};
+use crate::sync::Arc;
+use crate::time::Timestamp;
+
+impl Log {
+    pub(super) fn commit_stored(
+        &self,
+        journal: &dyn Journal,
+        appends: &mut [Append],
+        drafts: &[&Draft<'_>],
+        now: Timestamp,
+    ) -> Result<Committed, Refused> {
+        loop {
+            // Whoever has to wait for room does so before the lock.
+            journal.admit(drafts.len())?;
+            let mut inner = self.inner.lock();
+            inner.check(appends)?;
+            let Some(ticket) = journal.try_submit(drafts)? else { continue };
+            let mut done = Committed { first: ticket.first, ..Committed::default() };
+            if ticket.settlement.is_none() && inner.pending.is_empty() {
+                inner.skip_to(ticket.first);
+                for append in appends {
+                    inner.append_taken(append, now, &mut done.evicted);
+                }
+                self.committed.store_while_locked(inner.next - 1);
+            } else {
+                let take = |append: &mut Append| Append { topic: append.topic, frame: append.frame.take() };
+                let what = What::Events(appends.iter_mut().map(take).collect());
+                let settlement = ticket.settlement;
+                let number = inner.wait_for(ticket.first, what, settlement.clone(), now);
+                done.waits = Some(Waits { number, settlement });
+            }
+            drop(inner);
+            return Ok(done);
+        }
+    }
+
+    /// Returns when what was committed is visible, or known to have failed. To be called with no lock held.
+    pub(crate) fn settle(&self, done: Committed) -> Result<(), JournalError> {
+        let Some(waits) = done.waits else { return Ok(()) };
+        self.settle_number(waits.number, waits.settlement)
+    }
+
+    fn settle_number(
+        &self,
+        number: Number,
+        settlement: Option<Arc<dyn Settlement>>,
+    ) -> Result<(), JournalError> {
+        let result = settlement.map_or(Ok(()), |settlement| settlement.wait());
+        loop {
+            let mut evicted = Evicted::default();
+            let mut inner = self.inner.lock();
+            inner.settle(&mut evicted);
+            self.committed.store_while_locked(inner.next - 1);
+            let before = inner.pending.before(number);
+            drop(inner);
+            let Some(before) = before else { return result };
+            // Its own outcome is told to it by its own publisher.
+            let _ = before.map(|settlement| settlement.wait());
+        }
+    }
+
+    /// Closes a topic: true if it was this call, false if it was closed before, `Freed` if it is to be looked up again.
+    pub(crate) fn close(&self, topic: TopicKey, name: &str, now: Timestamp) -> Result<bool, Refused> {
+        let Some(journal) = self.journal.as_deref() else {
+            let mut inner = self.inner.lock();
+            return inner.check_topic(topic).map(|()| inner.close(topic, now)).or_else(Refused::or_closed);
+        };
+        loop {
+            journal.admit(0)?;
+            let mut inner = self.inner.lock();
+            if let Some(number) = inner.topics.get(topic).and_then(|entry| entry.closing) {
+                drop(inner);
+                // How it went for the other one is seen when the topic is looked at again.
+                let _ = self.settle_number(number, None);
+                continue;
+            }
+            if let Err(refused) = inner.check_topic(topic) {
+                return refused.or_closed();
+            }
+            let Some(ticket) = journal.try_close(name)? else { continue };
+            if ticket.settlement.is_none() && inner.pending.is_empty() {
+                return Ok(inner.close(topic, now));
+            }
+            let number = inner.wait_for(ticket.first, What::Close(topic), ticket.settlement.clone(), now);
+            drop(inner);
+            self.settle_number(number, ticket.settlement)?;
+            return Ok(true);
+        }
+    }
+
+    /// Whether a topic that is opened now was closed in an earlier life.
+    pub(crate) fn was_closed(&self, name: &str) -> bool {
+        self.journal.as_deref().is_some_and(|journal| journal.is_closed(name))
+    }
+}
+
+impl Refused {
+    /// A topic that is closed already is no failure of closing it.
+    fn or_closed(self) -> Result<bool, Self> {
+        if self == Self::Closed { Ok(false) } else { Err(self) }
+    }
+}
+
+impl From<JournalError> for Refused {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::TopicClosed => Self::Closed,
+            JournalError::Failed(reason) => Self::NotStored(reason),
+        }
+    }
+}

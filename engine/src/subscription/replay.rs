@@ -1,0 +1,152 @@
+//! Reading what the rings do not hold any more, page by page from the journal.
+//!
+//! ```text
+//!   ask for a page ──▶ waiting ──▶ hand out ─┬─▶ the rings hold everything behind the cursor: go on there
+//!        ▲                                   │
+//!        └───────────────────────────────────┘
+//! ```
+//! A page is complete up to a position, and so are the rings behind what they have lost. Where the second is not behind the
+//! first, reading goes on in the rings: no hole, and nothing twice, because both count the same positions. One page at a
+//! time is asked for, and the next when it has been handed out, so a reader holds one page however slow it is.
+
+use std::collections::VecDeque;
+
+use crate::core::Core;
+use crate::fanout::Watcher;
+use crate::history::TopicKey;
+use crate::id::Epoch;
+use crate::journal::{JournalError, ReadFrom, ReadRequest, StoredGap, StoredPage};
+use crate::sync::{Arc, Mutex};
+use crate::time::Timestamp;
+use crate::wire::{Frame, NewFrame};
+
+/// A reader's way through stored history.
+pub(super) struct Replay {
+    first: Option<ReadFrom>,
+    asked: Option<Arc<Slot>>,
+    items: VecDeque<Item>,
+    /// Everything up to here has come.
+    through: u64,
+}
+
+/// What comes next.
+pub(super) enum Item {
+    Frame(Frame),
+    Gap(StoredGap),
+}
+
+/// Whether there is a page.
+pub(super) enum Answer {
+    NotAsked,
+    Waiting,
+    Page {
+        /// The position behind which it begins.
+        after: u64,
+    },
+    Failed,
+}
+
+/// Where the page that was asked for is put.
+struct Slot {
+    page: Mutex<Option<Result<Rendered, JournalError>>>,
+    watcher: Watcher,
+    topic: TopicKey,
+}
+
+struct Rendered {
+    after: u64,
+    items: VecDeque<Item>,
+    through: u64,
+}
+
+impl Replay {
+    pub(super) fn new(first: ReadFrom) -> Self {
+        Self { first: Some(first), asked: None, items: VecDeque::new(), through: 0 }
+    }
+
+    /// Whether a page was asked for and has not been taken.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Takes the page that has come, if one has.
+    pub(super) fn take(&mut self) -> Answer {
+        let Some(slot) = &self.asked else { return Answer::NotAsked };
+        let Some(page) = slot.page.lock().take() else { return Answer::Waiting };
+        self.asked = None;
+        match page {
+            Err(_) => Answer::Failed,
+            Ok(page) => {
+                (self.items, self.through) = (page.items, page.through);
+                Answer::Page { after: page.after }
+            }
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<&Item> {
+        self.items.front()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Item> {
+        self.items.pop_front()
+    }
+
+    /// The position up to which everything has come.
+    pub(super) fn through(&self) -> u64 {
+        self.through
+    }
+
+    /// Asks for the next page behind `cursor`. One that says it is the last reaches `at_least`.
+    pub(super) fn ask(
+        &mut self,
+        core: &Core,
+        watcher: &Watcher,
+        topics: Vec<(TopicKey, Arc<str>)>,
+        cursor: u64,
+        at_least: u64,
+    ) {
+        let (Some(journal), Some((topic, _))) = (&core.journal, topics.first()) else { return };
+        let slot = Arc::new(Slot { page: Mutex::new(None), watcher: watcher.clone(), topic: *topic });
+        let names: Vec<Arc<str>> = topics.into_iter().map(|(_, name)| name).collect();
+        let (epoch, now) = (core.config.epoch.clone(), core.now());
+        let (wanted, answered, by_name) = (Arc::downgrade(&slot), Arc::downgrade(&slot), names.clone());
+        let answer = move |page: Result<StoredPage, JournalError>| {
+            // Nobody renders for a reader that has gone.
+            let Some(slot) = answered.upgrade() else { return };
+            let page = page.and_then(|page| render(page, &by_name, &epoch, now, at_least));
+            *slot.page.lock() = Some(page);
+            slot.watcher.arrive(slot.topic);
+        };
+        let from = self.first.take().unwrap_or(ReadFrom::After(cursor));
+        let is_wanted = Box::new(move || wanted.strong_count() > 0);
+        self.asked = Some(slot);
+        journal.read(ReadRequest::new(names, from, at_least, is_wanted, Box::new(answer)));
+    }
+}
+
+/// Turns a page into what is handed out, gaps and events by position.
+fn render(
+    page: StoredPage,
+    names: &[Arc<str>],
+    epoch: &Epoch,
+    now: Timestamp,
+    at_least: u64,
+) -> Result<Rendered, JournalError> {
+    if !page.more && page.through < at_least {
+        // Asking again would go on for ever.
+        return Err(JournalError::Failed("the store has not got what the engine gave it".into()));
+    }
+    let mut items = VecDeque::with_capacity(page.events.len() + page.gaps.len());
+    let mut gaps = page.gaps.into_iter().peekable();
+    for (seq, draft) in page.events {
+        while let Some(gap) = gaps.next_if(|gap| gap.first < seq) {
+            items.push_back(Item::Gap(gap));
+        }
+        if let Some(topic) = names.iter().find(|name| ***name == *draft.topic) {
+            let frame = NewFrame::render(Arc::clone(topic), &draft, now).seal(epoch, seq).stored();
+            items.push_back(Item::Frame(frame));
+        }
+    }
+    items.extend(gaps.map(Item::Gap));
+    Ok(Rendered { after: page.after, items, through: page.through })
+}

@@ -1,0 +1,403 @@
+//! An engine whose history a journal keeps: what readers see when, over restarts, beyond the rings, and at the seam.
+
+#[path = "support/journal.rs"]
+mod journal;
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use fanfare_engine::{Draft, LagPolicy, PublishError, Pulled, Start, SubscribeError, SubscribeOptions};
+use journal::Memory;
+use support::{EPOCH, NOW, Reader, Wakes, after, gap, id, options, put, put_all, read};
+
+fn numbers(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
+/// Publishes each number as its own position says it should come.
+fn put_numbers(engine: &fanfare_engine::Engine, range: std::ops::RangeInclusive<u64>) {
+    for n in range {
+        assert_eq!(put(engine, "t", &n.to_string()), n);
+    }
+}
+
+#[test]
+fn history_outlives_the_engine() {
+    let memory = Memory::new();
+    put_numbers(&memory.engine(1000), 1..=20);
+    let engine = memory.engine(1000);
+    assert_eq!(engine.config().epoch.as_str(), EPOCH, "the journal's, not the configuration's");
+    assert_eq!(read(&engine, &["t"], Start::All), numbers(1..=20));
+    assert_eq!(read(&engine, &["t"], after(13)), numbers(14..=20));
+    assert_eq!(read(&engine, &["t"], after(20)), nothing());
+    assert_eq!(read(&engine, &["t"], Start::Last(4)), numbers(17..=20));
+    assert_eq!(read(&engine, &["t"], Start::Last(100)), numbers(1..=20));
+    assert_eq!(read(&engine, &["t"], Start::Last(0)), nothing());
+    assert_eq!(read(&engine, &["t"], Start::Position(18)), numbers(19..=20));
+    assert_eq!(read(&engine, &["t"], Start::Live), nothing());
+    assert_eq!(read(&engine, &["other"], Start::All), nothing());
+    put_numbers(&engine, 21..=22);
+    assert_eq!(read(&engine, &["t"], after(19)), numbers(20..=22));
+    assert_eq!(read(&engine, &["t"], Start::Last(4)), numbers(19..=22), "of the journal and the ring");
+    assert_eq!(engine.stats().published, 2, "of this life");
+}
+
+#[test]
+fn what_the_rings_have_lost_comes_from_the_journal() {
+    let memory = Memory::new();
+    let engine = memory.engine(4);
+    put_numbers(&engine, 1..=50);
+    for start in 0..=50 {
+        assert_eq!(read(&engine, &["t"], after(start)), numbers(start + 1..=50));
+        assert_eq!(read(&engine, &["t"], Start::Last(50 - start)), numbers(start + 1..=50));
+    }
+    let pages = memory.pages();
+    assert_eq!(read(&engine, &["t"], after(46)), numbers(47..=50));
+    assert_eq!(memory.pages(), pages, "what the ring holds needs no page");
+}
+
+#[test]
+fn several_topics_come_in_one_order() {
+    let memory = Memory::new();
+    let engine = memory.engine(2);
+    for n in 1..=30_u64 {
+        put(&engine, ["a", "b", "c"][n as usize % 3], &n.to_string());
+    }
+    let want: Vec<String> = (1..=30_u64).filter(|n| n % 3 != 2).map(|n| n.to_string()).collect();
+    assert_eq!(read(&engine, &["a", "b"], Start::All), want);
+    assert_eq!(read(&engine, &["b", "a"], after(15)), want[10..]);
+    let narrowed = SubscribeOptions { events: vec!["none".into()], ..options(&["a"], Start::All) };
+    assert_eq!(Reader::open(&engine, &narrowed).expect("can be read").idle(), nothing());
+}
+
+#[test]
+fn the_seam_has_neither_hole_nor_double() {
+    let memory = Memory::new();
+    let engine = memory.engine(8);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            put_numbers(&engine, 1..=20_000);
+            done.store(true, Ordering::Release);
+        });
+        for start in 0..4 {
+            let (engine, done) = (&engine, &done);
+            scope.spawn(move || {
+                let start = engine.newest().saturating_sub(start * 100);
+                let reader = Reader::new(engine, &["t"], after(start));
+                let (mut frames, mut last, mut ended) = (Vec::new(), start, false);
+                while !ended {
+                    ended = done.load(Ordering::Acquire);
+                    let mut pulled = Pulled::More;
+                    while pulled == Pulled::More {
+                        pulled = reader.subscription.pull(&mut frames, 256);
+                        for frame in frames.drain(..) {
+                            assert!(!frame.is_gap() && frame.seq() == last + 1, "{frame:?} after {last}");
+                            last += 1;
+                        }
+                    }
+                    if pulled == Pulled::Lapped {
+                        // It had caught up and was overtaken: it comes back, as a client does.
+                        assert_eq!(reader.subscription.last_id(), id(last));
+                        return;
+                    }
+                }
+                assert_eq!(last, 20_000);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_slow_reader_holds_one_page_and_stops_nobody() {
+    let memory = Memory::new();
+    let engine = memory.engine(4);
+    put_numbers(&engine, 1..=40);
+    memory.hold_reads();
+    let reader = Reader::new(&engine, &["t"], Start::All);
+    let (wakes, waker) = Wakes::new();
+    reader.watcher.set_waker(&waker);
+    assert_eq!(reader.idle(), nothing());
+    assert!(reader.subscription.is_waiting());
+    assert!(reader.watcher.park());
+    assert_eq!(memory.requests(), 1);
+    assert_eq!(reader.idle(), nothing(), "and does not ask twice");
+    assert_eq!(memory.requests(), 1);
+    put_numbers(&engine, 41..=42);
+    wakes.take();
+    let mut dirty = Vec::new();
+    reader.watcher.take_dirty(&mut dirty);
+    assert!(reader.watcher.park());
+    memory.answer();
+    assert_eq!(wakes.take(), 1, "woken when the page is there");
+    assert!(reader.watcher.take_arrived() && !reader.watcher.take_arrived());
+    let mut out = Vec::new();
+    assert_eq!(reader.subscription.pull(&mut out, 1), Pulled::More);
+    assert_eq!((out.len(), memory.requests()), (1, 0), "the next page is asked for when this one is read");
+    assert_eq!(reader.idle(), numbers(2..=3));
+    assert_eq!(memory.requests(), 1);
+    drop(reader);
+    assert_eq!(memory.requests(), 0, "nobody wants it any more");
+    memory.answer();
+}
+
+#[test]
+fn a_reader_that_cannot_be_served_is_ended() {
+    let memory = Memory::new();
+    put_numbers(&memory.engine(4), 1..=9);
+    let engine = memory.engine(4);
+    memory.hold_reads();
+    let reader = Reader::new(&engine, &["t"], after(2));
+    assert_eq!(reader.idle(), nothing());
+    memory.drop_request();
+    assert_eq!(reader.until(Pulled::Lapped), nothing());
+    assert_eq!(reader.subscription.last_id(), id(2), "from where it can come back");
+}
+
+#[test]
+fn topics_may_come_and_go_while_a_page_is_on_its_way() {
+    let memory = Memory::new();
+    let engine = memory.engine(2);
+    for n in 1..=9_u64 {
+        put(&engine, ["a", "b", "c"][n as usize % 3], &n.to_string());
+    }
+    memory.hold_reads();
+    let reader = Reader::new(&engine, &["a", "b"], Start::All);
+    assert_eq!(reader.idle(), nothing());
+    assert!(reader.subscription.remove_topic("a"));
+    assert!(reader.subscription.add_topic("c", NOW).expect("can be read"));
+    put(&engine, "c", "10");
+    put(&engine, "a", "11");
+    let mut got = Vec::new();
+    while memory.requests() > 0 {
+        memory.answer();
+        got.extend(reader.idle());
+    }
+    assert_eq!(got, ["1", "4", "7", "10"], "all of b, of c what came since, nothing of a");
+}
+
+#[test]
+fn what_is_missing_on_disk_is_told() {
+    let memory = Memory::new();
+    put_numbers(&memory.engine(2), 1..=12);
+    memory.lose(6);
+    memory.let_go(3);
+    let engine = memory.engine(2);
+    let told = |at: u64, asked: u64| gap(at, &id(asked), Some(&id(at + 1)), Some(&id(at + 1)));
+    let rest = |from: u64| [vec![told(6, 5)], numbers(from..=12)].concat();
+    assert_eq!(read(&engine, &["t"], after(5)), rest(7));
+    assert_eq!(
+        read(&engine, &["t"], Start::All),
+        [numbers(4..=5), rest(7)].concat(),
+        "let go before it came"
+    );
+    assert_eq!(read(&engine, &["t"], after(1)), [vec![told(3, 1)], numbers(4..=5), rest(7)].concat());
+    let unknown = gap(3, "older-7", Some(&id(4)), Some(&id(4)));
+    let resumed = read(&engine, &["t"], Start::After("older-7".into()));
+    assert_eq!(
+        resumed,
+        [vec![unknown], numbers(4..=5), rest(7)].concat(),
+        "another epoch: told, then everything"
+    );
+}
+
+#[test]
+fn an_id_of_a_lost_tail_is_told_and_no_position_comes_twice() {
+    let memory = Memory::new();
+    put_numbers(&memory.engine(10), 1..=5);
+    // Event 5 was seen, and the machine stopped before it was on disk.
+    memory.lose(5);
+    memory.skip_to(1000);
+    let engine = memory.engine(10);
+    assert_eq!(put(&engine, "t", "x"), 1000);
+    let lost = gap(999, &id(5), Some(&id(1000)), Some(&id(1000)));
+    assert_eq!(read(&engine, &["t"], after(5)), [lost, "x".to_owned()]);
+    let lost = gap(999, &id(4), Some(&id(1000)), Some(&id(1000)));
+    assert_eq!(read(&engine, &["t"], after(4)), [lost, "x".to_owned()]);
+    let future = gap(4, &id(1001), Some(&id(1)), Some(&id(1000)));
+    assert_ne!(read(&engine, &["t"], after(1001))[0], future, "a gap notice, and all that is retained");
+    assert!(read(&engine, &["t"], after(1001))[0].starts_with("gap "));
+}
+
+#[test]
+fn an_event_is_seen_when_it_is_on_disk_and_in_order() {
+    let memory = Memory::new();
+    let engine = memory.engine(10);
+    memory.wait_for_disk();
+    let reader = Reader::new(&engine, &["t"], Start::Live);
+    thread::scope(|scope| {
+        let publish = |data: &'static str| {
+            let engine = &engine;
+            scope.spawn(move || engine.publish(Draft::new("t", data), NOW))
+        };
+        let first = publish("first");
+        memory.until_waiting(1);
+        let second = publish("second");
+        memory.until_waiting(2);
+        let third = publish("third");
+        memory.until_waiting(3);
+        assert_eq!(reader.idle(), nothing());
+        assert_eq!((engine.newest(), engine.stats().history_events), (0, 0));
+        memory.settle(1, Ok(()));
+        assert_eq!(first.join().expect("no panic").expect("stored").seq, 1);
+        assert_eq!(reader.idle(), ["first"]);
+        memory.settle(1, Err("the disk is full"));
+        let refused = second.join().expect("no panic").expect_err("not stored");
+        assert_eq!(refused, PublishError::NotStored { reason: "the disk is full".into() });
+        assert_eq!(refused.to_string(), "it could not be stored: the disk is full");
+        memory.settle(1, Ok(()));
+        assert_eq!(third.join().expect("no panic").expect("stored").seq, 3);
+        assert_eq!(reader.idle(), ["third"], "one that failed leaves a hole that nobody is told of");
+    });
+    assert_eq!((engine.newest(), engine.stats().published, engine.stats().refused), (3, 2, 1));
+    assert_eq!(read(&engine, &["t"], after(0)), ["first", "third"]);
+    assert_eq!(
+        read(&memory.engine(10), &["t"], Start::Last(2)),
+        ["first", "third"].map(String::from)[..],
+        "{EPOCH}"
+    );
+}
+
+#[test]
+fn whoever_comes_first_makes_all_visible_that_is_settled() {
+    let memory = Memory::new();
+    let engine = memory.engine(100);
+    memory.wait_for_disk();
+    thread::scope(|scope| {
+        let publishers: Vec<_> = (0..16)
+            .map(|n| {
+                let engine = &engine;
+                scope.spawn(move || {
+                    let batch = (0..3).map(|_| Draft::new("t", n.to_string())).collect();
+                    engine
+                        .publish_batch(batch, NOW)
+                        .expect("stored")
+                        .iter()
+                        .map(|done| done.seq)
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        memory.until_waiting(16);
+        memory.settle(16, Ok(()));
+        let mut all: Vec<u64> =
+            publishers.into_iter().flat_map(|publisher| publisher.join().expect("no panic")).collect();
+        all.sort_unstable();
+        assert_eq!(all, (1..=48).collect::<Vec<_>>());
+    });
+    let got = read(&engine, &["t"], Start::All);
+    assert_eq!(got.len(), 48);
+    assert!(
+        got.chunks(3).all(|batch| batch.iter().all(|data| *data == batch[0])),
+        "batches stay whole: {got:?}"
+    );
+}
+
+#[test]
+fn a_store_that_takes_nothing_refuses_publishers_and_serves_readers() {
+    let memory = Memory::new();
+    let engine = memory.engine(2);
+    put_numbers(&engine, 1..=6);
+    memory.refuse(Some("META: no space left on device"));
+    let error = engine.publish(Draft::new("t", "x"), NOW).expect_err("refused");
+    assert_eq!(error.to_string(), "it could not be stored: META: no space left on device");
+    assert_eq!(error.code().as_str(), "not_stored");
+    let batch =
+        engine.publish_batch(vec![Draft::new("t", "x"), Draft::new("t", "y")], NOW).expect_err("refused");
+    assert!(matches!(batch.error, PublishError::NotStored { .. }));
+    assert!(matches!(engine.close_topic("t", NOW), Err(PublishError::NotStored { .. })));
+    assert_eq!(read(&engine, &["t"], Start::All), numbers(1..=6));
+    memory.refuse(None);
+    memory.say_full(3);
+    put_numbers(&engine, 7..=7);
+    assert_eq!(read(&engine, &["t"], after(5)), numbers(6..=7));
+}
+
+#[test]
+fn a_closed_topic_stays_closed() {
+    let memory = Memory::new();
+    let engine = memory.engine(2);
+    put_all(&engine, "t", &["1", "2", "3", "4"]);
+    assert_eq!(engine.close_topic("t", NOW), Ok(true));
+    assert_eq!(engine.close_topic("t", NOW), Ok(false));
+    let engine = memory.engine(2);
+    assert_eq!(engine.publish(Draft::new("t", "5"), NOW), Err(PublishError::TopicClosed));
+    let reader = Reader::new(&engine, &["t"], after(1));
+    assert_eq!(reader.until(Pulled::Ended), ["2", "3", "4"]);
+    assert_eq!(engine.close_topic("t", NOW), Ok(false));
+    let live = Reader::open(&engine, &options(&["t"], Start::Live));
+    assert!(matches!(live.err(), Some(SubscribeError::Closed)));
+}
+
+#[test]
+fn closing_waits_for_what_was_published_before() {
+    let memory = Memory::new();
+    let engine = memory.engine(10);
+    memory.wait_for_disk();
+    let reader = Reader::new(&engine, &["t"], Start::Live);
+    thread::scope(|scope| {
+        let publisher = scope.spawn(|| engine.publish(Draft::new("t", "last"), NOW));
+        memory.until_waiting(1);
+        let closing = scope.spawn(|| engine.close_topic("t", NOW));
+        memory.until_waiting(2);
+        assert_eq!(engine.publish(Draft::new("t", "late"), NOW), Err(PublishError::TopicClosed));
+        let again = scope.spawn(|| engine.close_topic("t", NOW));
+        assert_eq!(reader.idle(), nothing());
+        memory.settle(1, Ok(()));
+        publisher.join().expect("no panic").expect("stored");
+        assert_eq!(reader.idle(), ["last"]);
+        memory.settle(1, Ok(()));
+        assert_eq!(closing.join().expect("no panic"), Ok(true));
+        assert_eq!(again.join().expect("no panic"), Ok(false));
+    });
+    assert_eq!(reader.until(Pulled::Ended), nothing());
+}
+
+#[test]
+fn a_topic_is_not_freed_while_an_event_of_it_waits() {
+    let memory = Memory::new();
+    let engine = memory.engine(10);
+    memory.wait_for_disk();
+    thread::scope(|scope| {
+        let publisher = scope.spawn(|| engine.publish(Draft::new("t", "x"), NOW));
+        memory.until_waiting(1);
+        engine.handle_timeout(fanfare_engine::Timestamp(1_000_000_000));
+        assert_eq!(engine.stats().topics, 1);
+        memory.settle(1, Ok(()));
+        publisher.join().expect("no panic").expect("stored");
+    });
+    assert_eq!(engine.topic_stats(1)[0].events, 1);
+}
+
+#[test]
+fn a_reader_that_has_caught_up_lags_like_any_other() {
+    let memory = Memory::new();
+    let engine = memory.engine(4);
+    put_numbers(&engine, 1..=10);
+    let cut = Reader::new(&engine, &["t"], after(0));
+    let skips = Reader::with_lag(&engine, &["t"], Start::All, LagPolicy::Skip);
+    assert_eq!((cut.idle(), skips.idle()), (numbers(1..=10), numbers(1..=10)));
+    put_numbers(&engine, 11..=20);
+    assert_eq!(cut.until(Pulled::Lapped), nothing());
+    let told = gap(16, &id(10), Some(&id(17)), Some(&id(20)));
+    assert_eq!(skips.idle(), [vec![told], numbers(17..=20)].concat());
+    assert_eq!(read(&engine, &["t"], after(10)), numbers(11..=20), "and comes back to no loss");
+}
+
+#[test]
+fn a_large_event_from_disk_is_kept_until_it_is_written() {
+    let memory = Memory::new();
+    let engine = memory.engine(1);
+    put_numbers(&engine, 1..=3);
+    let hold = |start: Start<'_>| Reader::new(&engine, &["t"], start).frames().0[0].downgrade();
+    let (stored, retained) = (hold(Start::All), hold(after(2)));
+    assert!(stored.upgrade().is_some() && retained.upgrade().is_some());
+    put_numbers(&engine, 4..=4);
+    assert!(stored.upgrade().is_some(), "no ring has it");
+    assert!(retained.upgrade().is_none(), "it was the ring's, which has let it go");
+}

@@ -1,0 +1,281 @@
+//! A journal in memory, whose disk is as slow and as bad as a test says.
+
+#![allow(dead_code, reason = "each test crate uses a part")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use fanfare_engine::{
+    Config, Draft, Engine, Epoch, Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement,
+    StoredGap, StoredPage, Ticket,
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+/// A store in memory. Clones are the same store; an engine made of it anew is a restart.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Arc<(Mutex<World>, Condvar)>);
+
+#[derive(Default)]
+struct World {
+    next: u64,
+    stored: BTreeMap<u64, Draft<'static>>,
+    /// Positions that nobody was ever given an event at.
+    unused: BTreeSet<u64>,
+    closed: BTreeSet<String>,
+    /// Transactions that are not on disk, oldest first.
+    queue: VecDeque<Waiting>,
+    /// Publishers wait until the test says that the disk has written.
+    waits: bool,
+    /// Why nothing is taken.
+    refuses: Option<&'static str>,
+    /// How many more times `try_submit` says that there is no room.
+    full: u32,
+    requests: Vec<ReadRequest>,
+    /// Pages are answered at once.
+    reads_at_once: bool,
+    let_go_through: u64,
+    pages: u64,
+}
+
+struct Waiting {
+    first: u64,
+    drafts: Vec<Draft<'static>>,
+    closes: Option<String>,
+    outcome: Arc<Outcome>,
+}
+
+struct Outcome {
+    result: Mutex<Option<Result<(), JournalError>>>,
+    known: Condvar,
+}
+
+impl Settlement for Outcome {
+    fn outcome(&self) -> Option<Result<(), JournalError>> {
+        self.result.lock().clone()
+    }
+
+    fn wait(&self) -> Result<(), JournalError> {
+        let mut result = self.result.lock();
+        loop {
+            match &*result {
+                Some(result) => return result.clone(),
+                None => self.known.wait(&mut result),
+            }
+        }
+    }
+}
+
+impl Memory {
+    /// A store that answers readers at once and publishers without waiting.
+    pub(crate) fn new() -> Self {
+        let memory = Self::default();
+        memory.world().next = 1;
+        memory.world().reads_at_once = true;
+        memory
+    }
+
+    /// An engine of it that keeps `events` of each topic in memory.
+    pub(crate) fn engine(&self, events: u32) -> Engine {
+        let mut config = Config::new(Epoch::from_seed(99));
+        config.history.age_ms = 0;
+        config.history.events = events;
+        Engine::with_journal(config, Arc::new(self.clone())).expect("a valid configuration")
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.0.lock()
+    }
+
+    /// From now on publishers wait for [`settle`](Self::settle).
+    pub(crate) fn wait_for_disk(&self) {
+        self.world().waits = true;
+    }
+
+    /// Waits until so many transactions wait for the disk.
+    pub(crate) fn until_waiting(&self, count: usize) {
+        let mut world = self.world();
+        while world.queue.len() < count {
+            self.0.1.wait(&mut world);
+        }
+    }
+
+    /// The disk has written, or failed to write, the oldest `count` transactions that wait.
+    pub(crate) fn settle(&self, count: usize, result: Result<(), &'static str>) {
+        let mut world = self.world();
+        let settled: Vec<Waiting> = world.queue.drain(..count).collect();
+        for waiting in settled {
+            let result = result.map_err(|reason| JournalError::Failed(reason.into()));
+            if result.is_err() {
+                world.unused.extend(waiting.first..waiting.first + waiting.drafts.len() as u64);
+            } else {
+                world.store(waiting.first, waiting.drafts, waiting.closes);
+            }
+            *waiting.outcome.result.lock() = Some(result);
+            waiting.outcome.known.notify_all();
+        }
+    }
+
+    pub(crate) fn refuse(&self, reason: Option<&'static str>) {
+        self.world().refuses = reason;
+    }
+
+    pub(crate) fn say_full(&self, times: u32) {
+        self.world().full = times;
+    }
+
+    /// From now on readers wait for [`answer`](Self::answer).
+    pub(crate) fn hold_reads(&self) {
+        self.world().reads_at_once = false;
+    }
+
+    /// Requests that wait and are wanted.
+    pub(crate) fn requests(&self) -> usize {
+        self.world().requests.iter().filter(|request| request.is_wanted()).count()
+    }
+
+    /// Answers the oldest request.
+    pub(crate) fn answer(&self) {
+        let request = self.world().requests.remove(0);
+        let page = self.world().page(&request);
+        request.answer(page);
+    }
+
+    /// Drops the oldest request.
+    pub(crate) fn drop_request(&self) {
+        drop(self.world().requests.remove(0));
+    }
+
+    /// Retention lets everything up to a position go.
+    pub(crate) fn let_go(&self, through: u64) {
+        let mut world = self.world();
+        world.stored.retain(|position, _| *position > through);
+        world.let_go_through = through;
+    }
+
+    /// The store loses an event, as by damage.
+    pub(crate) fn lose(&self, position: u64) {
+        self.world().stored.remove(&position);
+    }
+
+    /// The sequence goes on later, as after an unclean stop.
+    pub(crate) fn skip_to(&self, next: u64) {
+        self.world().next = next;
+    }
+
+    pub(crate) fn pages(&self) -> u64 {
+        self.world().pages
+    }
+}
+
+impl World {
+    fn store(&mut self, first: u64, drafts: Vec<Draft<'static>>, closes: Option<String>) {
+        self.stored.extend((first..).zip(drafts));
+        self.closed.extend(closes);
+    }
+
+    fn submit(&mut self, drafts: Vec<Draft<'static>>, closes: Option<String>) -> Ticket {
+        let first = self.next;
+        self.next += drafts.len() as u64;
+        if !self.waits {
+            self.store(first, drafts, closes);
+            return Ticket { first, settlement: None };
+        }
+        let outcome = Arc::new(Outcome { result: Mutex::new(None), known: Condvar::new() });
+        self.queue.push_back(Waiting { first, drafts, closes, outcome: Arc::clone(&outcome) });
+        Ticket { first, settlement: Some(outcome) }
+    }
+
+    /// Pages of three events, so that every way through history has many. Every position between two stored ones that
+    /// was used, or may have been, is a gap.
+    fn page(&mut self, request: &ReadRequest) -> Result<StoredPage, JournalError> {
+        self.pages += 1;
+        let wanted = |draft: &Draft<'_>| request.topics.iter().any(|topic| **topic == *draft.topic);
+        let after = match request.from {
+            ReadFrom::After(position) => position,
+            ReadFrom::Last(count) => {
+                let of_topics = self.stored.iter().rev().filter(|(_, draft)| wanted(draft));
+                of_topics.take(count as usize).last().map_or(0, |(position, _)| position - 1)
+            }
+        };
+        let settled = self.queue.front().map_or(self.next, |waiting| waiting.first) - 1;
+        let mut page = StoredPage { after, through: after, ..StoredPage::default() };
+        if after < self.let_go_through {
+            page.gaps.push(StoredGap { first: after + 1, last: self.let_go_through, let_go: true });
+            page.through = self.let_go_through;
+        }
+        for (position, draft) in self.stored.range(page.through + 1..) {
+            if page.events.len() == 3 {
+                page.more = true;
+                return Ok(page);
+            }
+            if (page.through + 1..*position).any(|lost| !self.unused.contains(&lost)) {
+                page.gaps.push(StoredGap { first: page.through + 1, last: position - 1, let_go: false });
+            }
+            page.through = *position;
+            if wanted(draft) {
+                page.events.push((*position, draft.clone()));
+            }
+        }
+        page.through = page.through.max(settled);
+        Ok(page)
+    }
+}
+
+impl Journal for Memory {
+    fn epoch(&self) -> Epoch {
+        Epoch::parse(super::EPOCH).expect("a valid epoch")
+    }
+
+    fn next_position(&self) -> u64 {
+        self.world().next
+    }
+
+    fn is_closed(&self, topic: &str) -> bool {
+        self.world().closed.contains(topic)
+    }
+
+    fn admit(&self, _: usize) -> Result<(), JournalError> {
+        match self.world().refuses {
+            None => Ok(()),
+            Some(reason) => Err(JournalError::Failed(reason.into())),
+        }
+    }
+
+    fn try_submit(&self, events: &[&Draft<'_>]) -> Result<Option<Ticket>, JournalError> {
+        let mut world = self.world();
+        if world.full > 0 {
+            world.full -= 1;
+            return Ok(None);
+        }
+        if events.iter().any(|event| world.closed.contains(&*event.topic)) {
+            return Err(JournalError::TopicClosed);
+        }
+        let drafts = events.iter().map(|draft| (*draft).clone().into_owned()).collect();
+        let ticket = world.submit(drafts, None);
+        self.0.1.notify_all();
+        Ok(Some(ticket))
+    }
+
+    fn try_close(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
+        let ticket = self.world().submit(Vec::new(), Some(topic.to_owned()));
+        self.0.1.notify_all();
+        Ok(Some(ticket))
+    }
+
+    fn read(&self, request: ReadRequest) {
+        let mut world = self.world();
+        if !world.reads_at_once {
+            world.requests.push(request);
+            return;
+        }
+        let page = world.page(&request);
+        drop(world);
+        request.answer(page);
+    }
+
+    fn stats(&self) -> JournalStats {
+        let mut stats = JournalStats::default();
+        stats.events = self.world().stored.len() as u64;
+        stats
+    }
+}
