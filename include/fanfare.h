@@ -118,6 +118,8 @@
 #define FANFARE_ERR_TOO_NEW (-38)
 /* A panic was caught at the edge of the library: please report it. */
 #define FANFARE_ERR_PANICKED (-39)
+/* The event could not be stored: the disk is full or failing. It may be tried again. */
+#define FANFARE_ERR_NOT_STORED (-40)
 
 
 // Bytes of a message, the NUL at its end included.

@@ -58,7 +58,8 @@ impl Error {
     }
 
     /// Wraps a failed call: `action` as in "cannot `action`".
-    pub(crate) fn io(action: &str, file: &Path, offset: Option<u64>, error: &io::Error) -> Self {
+    #[must_use]
+    pub fn io(action: &str, file: &Path, offset: Option<u64>, error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
             io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,

@@ -303,6 +303,17 @@ impl Store {
         self.say(topic, false, through, at_ms)
     }
 
+    /// As [`close_topic`](Self::close_topic), but in the manner of [`try_submit`](Self::try_submit).
+    ///
+    /// # Errors
+    /// As [`try_submit`](Self::try_submit).
+    pub fn try_close_topic(&self, topic: &str, at_ms: u64, durability: Durability) -> Result<Option<Ticket>> {
+        let state = self.shared.files.state.read().topics.get(topic).copied().unwrap_or_default();
+        let deleted_through = state.deleted_through;
+        let change = Change::Topic { topic: topic.to_owned(), closed: true, deleted_through };
+        self.try_submit(&[] as &[Draft<'_>], &[change], at_ms, durability)
+    }
+
     fn say(&self, topic: &str, closed: bool, deleted_through: u64, at_ms: u64) -> Result<()> {
         let change = Change::Topic { topic: topic.to_owned(), closed, deleted_through };
         let ticket = self.submit(&[], &[change], at_ms, Durability::Always)?;
