@@ -8,7 +8,7 @@ from sse import Stream
 
 HERE = Path(__file__).parent
 KEPT_SECONDS = 3600
-MAX_LIMIT = 5_000_000
+MAX_LIMIT = 50_000_000
 hub = Stream()
 jobs = {}  # the time at which each was asked for
 app = Flask(__name__, static_folder="../progress/public", static_url_path="")

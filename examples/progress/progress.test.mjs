@@ -62,16 +62,16 @@ test('in a browser: several jobs, loaded again, and through a kill', LIMIT, asyn
     await until('the job', async () => (await texts(page, 'article')).length > before);
   };
   await begin(300_000);
-  await begin(2_000_000);
-  await shows(page, 'article h1', ['Primes below 2,000,000', '25,997 primes below 300,000']);
+  await begin(20_000_000);
+  await shows(page, 'article h1', ['Primes below 20,000,000', '25,997 primes below 300,000']);
   await until('a quarter of it', async () => (await page.$eval('progress', (bar) => bar.position)) > 0.25);
   await screenshot(page, 'progress', { width: 760, height: 470 });
   // What has been so far comes again, then the rest.
   await page.reload();
-  await shows(page, 'article h1', ['148,933 primes below 2,000,000', '25,997 primes below 300,000']);
+  await shows(page, 'article h1', ['1,270,607 primes below 20,000,000', '25,997 primes below 300,000']);
   await shows(page, 'article .state', ['Done', 'Done']);
 
-  await begin(5_000_000);
+  await begin(50_000_000);
   await until('a start', async () => (await page.$eval('progress', (bar) => bar.position)) > 0.05);
   await server.kill();
   await until('to notice', async () => (await texts(page, 'article .state'))[0] === 'Connecting...');

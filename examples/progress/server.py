@@ -8,7 +8,7 @@ from flask import Flask, jsonify, request
 
 HERE = Path(__file__).parent
 KEPT_SECONDS = 3600
-MAX_LIMIT = 5_000_000
+MAX_LIMIT = 50_000_000
 hub = fanfare.Hub(listen="127.0.0.1:0", retry=1, history_age=KEPT_SECONDS)
 jobs = {}  # the time at which each was asked for
 app = Flask(__name__, static_folder="public", static_url_path="")

@@ -9,7 +9,7 @@ same order. A page that is loaded again is a reader that was away for a moment. 
 nothing had happened.`.split(/\s+/);
 
 /** Yields about `length` tokens, each a word with the space before it, or the end of a paragraph. */
-export async function* generate(prompt, { length = 120, paceMs = 30 } = {}) {
+export async function* generate(prompt, { length = 160, paceMs = 35 } = {}) {
   yield `You asked: “${prompt}”\n\n`;
   let word = 'An';
   let ends = false;

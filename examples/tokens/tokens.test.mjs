@@ -86,7 +86,7 @@ test('in a browser: loaded again in the middle, and through a kill', LIMIT, asyn
 
   // Killed in the middle: what came stays on the page, which says that the rest does not exist.
   await page.click('button');
-  await until('some of the next', async () => (await length()) < 200 && (await length()) > 60);
+  await until('some of the next', async () => new URL(page.url()).hash !== `#${id}` && (await length()) > 60);
   await server.kill();
   await state(page, 'Connecting...');
   const before = await page.textContent('#answer');
