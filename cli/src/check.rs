@@ -72,7 +72,7 @@ mod bench {
     use std::time::Instant;
 
     use fanfare_hub::engine::{Draft, Verdict};
-    use fanfare_hub::wasi::{About, Config, Runtime, Trial, read_file};
+    use fanfare_hub::wasi::{About, Config, Runtime, Trial, name_of, read_file};
 
     use super::{Check, Failure};
     use crate::output::Output;
@@ -86,7 +86,7 @@ mod bench {
             .map_err(|error| Failure::usage(format_args!("cannot read {file}: {error}")))?;
         let runtime = Runtime::new().map_err(Failure::runtime)?;
         let start = Instant::now();
-        let trial = Trial::new(&runtime, &bytes, config)
+        let trial = Trial::new(&runtime, &name_of(&check.file), &bytes, config)
             .map_err(|error| Failure::runtime(format_args!("{file} is no usable handler: {error}")))?;
         let loaded = start.elapsed();
         trial
@@ -107,7 +107,11 @@ mod bench {
 
     fn described(about: &About) -> String {
         let list = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        let kind = if about.core_module { "core module" } else { "component" };
+        let kind = match (about.script, about.core_module) {
+            (true, _) => "JavaScript",
+            (_, true) => "core module",
+            _ => "component",
+        };
         let mut text = format!(
             "a handler: {kind} of {} bytes\nexports {}\nimports {}\n",
             about.file_bytes,

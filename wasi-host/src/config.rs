@@ -15,7 +15,7 @@ fanfare_engine::options! {
     /// Options of handlers. The limits hold for each handler on its own.
     pub struct Config {
         /// Handlers, `TOPIC=FILE` each, in the order in which events pass them: a component or core module of
-        /// WebAssembly. A topic that ends in `*` stands for every topic that begins so. In a file, a table `[handlers]`
+        /// WebAssembly, or a JavaScript file. A topic that ends in `*` stands for every topic that begins so. In a file, a table `[handlers]`
         /// with a line for each topic says the same.
         ["handlers"] handlers: Vec<String> = Kind::TextList, "";
         /// How long a handler may compute for one event before it is stopped. On a busy machine, where others compute in
@@ -23,6 +23,8 @@ fanfare_engine::options! {
         ["handler.time"] time: Duration = Kind::Duration { min: 1, max: 60_000 }, "10ms";
         /// Memory of one instance of a handler. There are at most as many instances as processors, and at least four.
         ["handler.memory"] memory_bytes: u64 = Kind::Bytes { min: 64 * KIB, max: 1024 * MIB }, "16MiB";
+        /// The same for a handler that is a JavaScript file.
+        ["handler.script_memory"] script_memory_bytes: u64 = Kind::Bytes { min: 4 * MIB, max: 1024 * MIB }, "64MiB";
         /// How many events a handler may make of one.
         ["handler.events"] events_out: usize = Kind::Count { min: 1, max: 10_000 }, "64";
         /// Bytes that a handler may answer to one event, all fields of all events together.

@@ -1,8 +1,11 @@
 //! The contract's words as Rust types. `wit/handler.wit` is the contract; a test holds these to it.
 
+use std::fmt;
+
 use fanfare_engine::Draft;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::fault::FaultKind;
 use crate::kv::Refusal;
 
 /// The contract itself, for core modules that carry no description of their own, and for tools.
@@ -27,6 +30,24 @@ pub(crate) fn interface(name: &str) -> String {
 
 /// The interfaces that a handler may import.
 pub(crate) const INTERFACES: [&str; 5] = ["types", "log", "config", "clock", "kv"];
+
+/// What the engine of JavaScript files imports beyond them.
+pub(crate) const SCRIPT_HOST: &str = "fanfare:script/host@0.1.0";
+
+/// How a script has failed, in its own words: what it threw and where, or what is wrong with its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ScriptFailed {
+    pub(crate) kind: FaultKind,
+    pub(crate) text: String,
+}
+
+impl fmt::Display for ScriptFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for ScriptFailed {}
 
 /// An event on its way in, borrowed from the draft.
 #[derive(ComponentType, Lower)]

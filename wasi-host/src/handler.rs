@@ -48,7 +48,7 @@ impl WasmHandler {
         let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
         let shared = Arc::new(Shared::new(name, values, config.state_bytes, config.log_bytes));
         let meter = Arc::new(Meter::default());
-        let module = ready(runtime, bytes, config)?;
+        let module = ready(runtime, name, bytes, config)?;
         let pool =
             Pool::new(runtime.clone(), module, Arc::clone(&shared), Arc::clone(&meter), Limits::of(config));
         Ok(Self {
@@ -67,7 +67,8 @@ impl WasmHandler {
     /// # Errors
     /// [`LoadError`]; the old code goes on.
     pub fn reload(&self, bytes: &[u8]) -> Result<(), LoadError> {
-        let module = ready(&self.runtime, bytes, &self.config).inspect_err(|_| self.meter.reload(false))?;
+        let module = ready(&self.runtime, &self.shared.name, bytes, &self.config)
+            .inspect_err(|_| self.meter.reload(false))?;
         let (shared, meter) = (Arc::clone(&self.shared), Arc::clone(&self.meter));
         let pool = Pool::new(self.runtime.clone(), module, shared, meter, Limits::of(&self.config));
         let old = std::mem::replace(&mut *self.current.write(), Arc::new(pool));
@@ -155,12 +156,12 @@ impl fmt::Debug for WasmHandler {
 pub struct Trial(Pool);
 
 impl Trial {
-    /// Loads a handler from the bytes of a file, without trying it.
+    /// Loads a handler from the bytes of a file, without trying it. `name` is what messages call a script.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn new(runtime: &Runtime, bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
-        let module = Arc::new(load::load(runtime, bytes, config.file_bytes)?);
+    pub fn new(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
+        let module = Arc::new(load::load(runtime, name, bytes, config.file_bytes)?);
         let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
         Ok(Self::of(runtime, module, values, config, config.log_bytes))
     }
@@ -207,8 +208,8 @@ pub fn name_of(file: &Path) -> String {
 
 /// Loads code and sees it through a first event, so that what cannot work at all is found before real events meet it.
 /// What it answers does not matter, and neither does a trap: it may rightly want another kind of event.
-fn ready(runtime: &Runtime, bytes: &[u8], config: &Config) -> Result<Arc<Module>, LoadError> {
-    let module = Arc::new(load::load(runtime, bytes, config.file_bytes)?);
+fn ready(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Arc<Module>, LoadError> {
+    let module = Arc::new(load::load(runtime, name, bytes, config.file_bytes)?);
     let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
     let trial = Trial::of(runtime, Arc::clone(&module), values, config, 0);
     match trial.0.call(&Draft::new("trial", "{}")) {

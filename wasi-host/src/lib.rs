@@ -54,6 +54,9 @@ mod runtime;
 #[cfg(feature = "wasm-jit")]
 mod core_module;
 
+#[cfg(feature = "wasm-jit")]
+mod script;
+
 #[cfg(feature = "wasm")]
 mod load;
 

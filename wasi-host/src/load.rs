@@ -8,10 +8,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, types};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, types};
 use wasmtime::{Engine, Precompiled};
 
-use crate::contract::{INIT, INTERFACES, PACKAGE, TRANSFORM, TRANSFORM_TYPE, interface};
+use crate::contract::{INIT, INTERFACES, PACKAGE, SCRIPT_HOST, TRANSFORM, TRANSFORM_TYPE, interface};
 use crate::error::LoadError;
 use crate::host::State;
 use crate::runtime::Runtime;
@@ -22,6 +22,8 @@ use crate::runtime::Runtime;
 pub struct About {
     /// Whether it was a core module.
     pub core_module: bool,
+    /// Whether it was JavaScript.
+    pub script: bool,
     /// Size of the file, in bytes.
     pub file_bytes: u64,
     /// Its exports that the hub calls.
@@ -46,16 +48,22 @@ impl fmt::Debug for Module {
     }
 }
 
-/// Makes code of a file's bytes.
-pub(crate) fn load(runtime: &Runtime, bytes: &[u8], limit: u64) -> Result<Module, LoadError> {
+/// Makes code of a file's bytes; `name` is what a script is called in messages.
+pub(crate) fn load(runtime: &Runtime, name: &str, bytes: &[u8], limit: u64) -> Result<Module, LoadError> {
     let size = bytes.len() as u64;
     if size > limit {
         return Err(LoadError::TooLarge { limit, size });
     }
     // Compiler and encoder are large; a mistake in them is one file's bad luck, not the hub's.
     catch_unwind(AssertUnwindSafe(|| {
-        let (component, core_module) = compile(runtime.engine(), bytes)?;
-        module(runtime, &component, core_module, size)
+        let about = About { file_bytes: size, ..About::default() };
+        match shape(bytes)? {
+            Shape::Script(text) => script(runtime, name, text, about),
+            shape => {
+                let (component, core_module) = compile(runtime.engine(), shape, bytes)?;
+                module(runtime, &component, runtime.linker(), About { core_module, ..about })
+            }
+        }
     }))
     .unwrap_or_else(|_| {
         Err(LoadError::Compile("the compiler gave up on it: please report this file".to_owned()))
@@ -63,12 +71,13 @@ pub(crate) fn load(runtime: &Runtime, bytes: &[u8], limit: u64) -> Result<Module
 }
 
 /// What the first bytes say.
-enum Shape {
+enum Shape<'b> {
     Component,
     Core,
+    Script(&'b str),
 }
 
-fn shape(bytes: &[u8]) -> Result<Shape, LoadError> {
+fn shape(bytes: &[u8]) -> Result<Shape<'_>, LoadError> {
     if Engine::detect_precompiled(bytes)
         .is_some_and(|kind| matches!(kind, Precompiled::Component | Precompiled::Module))
     {
@@ -81,49 +90,74 @@ fn shape(bytes: &[u8]) -> Result<Shape, LoadError> {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => return Ok(Shape::Core),
         [b'\0', b'a', b's', b'm', ..] => "a version of WebAssembly that this host does not know, or cut off",
         [] => "empty",
-        _ => "not WebAssembly: it does not begin with \"\\0asm\"",
+        _ => match script_text(bytes) {
+            Some(text) => return Ok(Shape::Script(text)),
+            None => {
+                "neither WebAssembly, which begins with \"\\0asm\", nor JavaScript, which is text in UTF-8"
+            }
+        },
     };
     Err(LoadError::Format(format!("it is {what}")))
 }
 
 #[cfg(feature = "wasm-jit")]
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
+fn compile(engine: &Engine, shape: Shape<'_>, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
     let compiled = |bytes: &[u8]| {
         Component::from_binary(engine, bytes).map_err(|error| LoadError::Compile(plain(&error)))
     };
-    match shape(bytes)? {
-        Shape::Component => {
+    match shape {
+        Shape::Core => Ok((compiled(&crate::core_module::component(bytes)?)?, true)),
+        _ => {
             crate::core_module::validate(bytes)?;
             Ok((compiled(bytes)?, false))
         }
-        Shape::Core => Ok((compiled(&crate::core_module::component(bytes)?)?, true)),
     }
 }
 
 #[cfg(not(feature = "wasm-jit"))]
-fn compile(_: &Engine, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
-    shape(bytes)?;
+fn compile(_: &Engine, _: Shape<'_>, _: &[u8]) -> Result<(Component, bool), LoadError> {
     Err(LoadError::Compile("this build has no compiler (feature wasm-jit)".to_owned()))
+}
+
+/// The script that a file is: any text that does not begin as WebAssembly does.
+fn script_text(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    (!text.contains('\0')).then_some(text)
+}
+
+#[cfg(feature = "wasm-jit")]
+fn script(runtime: &Runtime, name: &str, text: &str, about: About) -> Result<Module, LoadError> {
+    let (component, linker) = crate::script::engine(runtime, name, text)?;
+    module(runtime, &component, &linker, About { script: true, ..about })
+}
+
+#[cfg(not(feature = "wasm-jit"))]
+fn script(_: &Runtime, _: &str, _: &str, _: About) -> Result<Module, LoadError> {
+    Err(LoadError::Compile(
+        "it is not WebAssembly, and for JavaScript this build has no compiler (feature wasm-jit)".to_owned(),
+    ))
 }
 
 fn module(
     runtime: &Runtime,
     component: &Component,
-    core_module: bool,
-    file_bytes: u64,
+    linker: &Linker<State>,
+    mut about: About,
 ) -> Result<Module, LoadError> {
     let engine = runtime.engine();
     let types = component.component_type();
-    let mut about = About { core_module, file_bytes, ..About::default() };
     for (name, item) in types.imports(engine) {
+        if about.script && name == SCRIPT_HOST {
+            continue;
+        }
         let known = INTERFACES.iter().any(|known| interface(known) == name);
         if !known {
             return Err(LoadError::Import(unknown_import(engine, name, &item.ty)));
         }
         about.imports.push(name.to_owned());
     }
-    let pre =
-        runtime.linker().instantiate_pre(component).map_err(|error| LoadError::Import(plain(&error)))?;
+    let pre = linker.instantiate_pre(component).map_err(|error| LoadError::Import(plain(&error)))?;
     let Some((_, transform)) = component.get_export(None, TRANSFORM) else {
         return Err(LoadError::Contract(no_transform(&types, engine)));
     };

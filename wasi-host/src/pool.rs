@@ -17,7 +17,7 @@ use wasmtime::{Store, Trap};
 use fanfare_engine::Draft;
 
 use crate::config::{Config, Isolation};
-use crate::contract::{EventIn, EventOut, INIT, Outcome, TRANSFORM, TRANSFORM_TYPE};
+use crate::contract::{EventIn, EventOut, INIT, Outcome, ScriptFailed, TRANSFORM, TRANSFORM_TYPE};
 use crate::fault::{FaultKind, WasmFault};
 use crate::host::{Shared, State};
 use crate::load::{Module, plain};
@@ -51,6 +51,8 @@ pub(crate) struct Limits {
     time: Duration,
     patience: Duration,
     memory_bytes: u64,
+    /// The same for one that runs JavaScript.
+    script_memory_bytes: u64,
     /// What a call may answer, in events and in bytes.
     events_out: usize,
     output_bytes: usize,
@@ -65,6 +67,7 @@ impl Limits {
             time: config.time,
             patience: config.time * PATIENCE,
             memory_bytes: config.memory_bytes,
+            script_memory_bytes: config.script_memory_bytes,
             events_out: config.events_out,
             output_bytes: usize::try_from(config.output_bytes).unwrap_or(usize::MAX),
             isolation: config.isolation,
@@ -124,8 +127,11 @@ impl Pool {
         module: Arc<Module>,
         shared: Arc<Shared>,
         meter: Arc<Meter>,
-        limits: Limits,
+        mut limits: Limits,
     ) -> Self {
+        if module.about.script {
+            limits.memory_bytes = limits.script_memory_bytes;
+        }
         Self { runtime, module, shared, meter, limits, instances: Mutex::default(), returned: Condvar::new() }
     }
 
@@ -218,8 +224,11 @@ impl Pool {
             let init = instance.get_typed_func::<(), (Result<(), String>,)>(&mut store, index);
             let answer = init.and_then(|init| init.call(&mut store, ()));
             let start = |text: String| WasmFault::new(FaultKind::Start, text);
-            let (answer,) = answer
-                .map_err(|error| start(format!("its {INIT:?} failed: {}", fault(&error, &store).text)))?;
+            let (answer,) = answer.map_err(|error| match fault(&error, &store).text {
+                // It says where in the script.
+                text if self.module.about.script => start(text),
+                text => start(format!("its {INIT:?} failed: {text}")),
+            })?;
             answer.map_err(|reason| start(format!("its {INIT:?} refused to start: {reason}")))?;
         }
         self.meter.instance_made();
@@ -271,6 +280,10 @@ fn within(outcome: Outcome, limits: &Limits) -> Result<Outcome, WasmFault> {
 /// What a failed call means.
 fn fault(error: &wasmtime::Error, store: &Store<State>) -> WasmFault {
     let refused = store.data().memory.refused;
+    if let Some(failed) = error.downcast_ref::<ScriptFailed>() {
+        let kind = if refused { FaultKind::Memory } else { failed.kind };
+        return WasmFault::new(kind, failed.text.clone());
+    }
     let Some(trap) = error.downcast_ref::<Trap>() else {
         let text = plain(error);
         // The one way to tell, for wasmtime has no type for it: see `HOSTCALL_FUEL` and its test.

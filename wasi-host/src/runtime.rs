@@ -2,12 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "wasm-jit")]
+use std::sync::OnceLock;
 
+#[cfg(feature = "wasm-jit")]
+use wasmtime::component::Component;
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
+#[cfg(feature = "wasm-jit")]
+use crate::error::LoadError;
 use crate::host::{self, State};
 use crate::ticker::{Running, Ticker};
 
@@ -33,6 +39,9 @@ struct Inner {
     linker: Linker<State>,
     ticker: Ticker,
     pooled: bool,
+    /// The engine of JavaScript files, from the first such file on.
+    #[cfg(feature = "wasm-jit")]
+    script_engine: OnceLock<Result<Component, LoadError>>,
 }
 
 /// The machine cannot run handlers; says why.
@@ -60,7 +69,14 @@ impl Runtime {
         let ticking = engine.clone();
         let ticker = Ticker::start(move || ticking.increment_epoch())
             .map_err(|error| RuntimeError(format!("cannot start a thread: {error}")))?;
-        Ok(Self(Arc::new(Inner { engine, linker, ticker, pooled })))
+        Ok(Self(Arc::new(Inner {
+            engine,
+            linker,
+            ticker,
+            pooled,
+            #[cfg(feature = "wasm-jit")]
+            script_engine: OnceLock::new(),
+        })))
     }
 
     /// Whether instances come from a pool; false on machines with few addresses, where a new one costs more.
@@ -75,6 +91,11 @@ impl Runtime {
 
     pub(crate) fn linker(&self) -> &Linker<State> {
         &self.0.linker
+    }
+
+    #[cfg(feature = "wasm-jit")]
+    pub(crate) fn script_engine(&self) -> &OnceLock<Result<Component, LoadError>> {
+        &self.0.script_engine
     }
 
     /// Marks a call as under way; deadlines pass until this is dropped.

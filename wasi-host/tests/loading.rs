@@ -25,7 +25,7 @@ fn wat(text: &str) -> Vec<u8> {
 #[test]
 fn what_is_no_webassembly() {
     assert_eq!(refused(b"").to_string(), "it is empty");
-    says(b"#!/bin/sh\n", &["it is not WebAssembly"]);
+    says(&[0x7f, b'E', b'L', b'F', 0, 1], &["it is neither WebAssembly", "nor JavaScript"]);
     says(b"\0asm", &["cut off"]);
     says(b"\0asm\x02\0\0\0", &["does not know"]);
     assert!(matches!(refused(&[0xff; 4_096]), LoadError::Format(_)));

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
 use crate::{
-    bench, budget, build, docs, examples, exports, h2spec, header, install, instructions, layers, licences,
-    native, node_binding, parity, purity, python_binding, sdk, suites,
+    bench, budget, build, docs, examples, exports, guests, h2spec, header, install, instructions, layers,
+    licences, native, node_binding, parity, purity, python_binding, sdk, suites,
 };
 
 /// A command as the user types it.
@@ -135,6 +135,16 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "guests",
+        usage: "[--check]",
+        help: "Make what is made for WebAssembly, with the compilers it needs, and write the engine of\n\
+               .js handlers to wasi-host/js; with --check only compare.",
+        run: |steps, args| match args.first() {
+            None => steps.step("guests", guests::write),
+            Some(_) => steps.step("guests", guests::check),
+        },
+    },
+    Command {
         name: "header",
         usage: "[--check]",
         help: "Write include/fanfare.h from the crate ffi; with --check only compare.",
@@ -249,6 +259,7 @@ fn ci(steps: &mut Steps) -> Result<()> {
 fn test(steps: &mut Steps) -> Result<()> {
     steps.step("install", install::everything)?;
     steps.step("engine is pure", purity::check)?;
+    steps.step("guests", guests::check)?;
     steps.step("workspace tests", build::tests)?;
     steps.step("loom models", build::loom)?;
     steps.step("release binary", build::release)?;

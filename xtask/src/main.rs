@@ -21,6 +21,7 @@ mod install;
 mod bench;
 mod build;
 mod docs;
+mod guests;
 mod h2spec;
 mod header;
 mod instructions;
