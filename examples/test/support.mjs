@@ -66,8 +66,10 @@ export class Server {
 
   async #begin(port) {
     const [program, ...args] = this.#command.map((word) => word.replaceAll('{port}', String(port)));
+    // FANFARE_* is the configuration of the program `fanfare`, which refuses what it does not know.
+    const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FANFARE_')));
     const child = spawn(program, args, {
-      detached: true, env: { ...process.env, ...this.env, PORT: String(port) }, stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true, env: { ...own, ...this.env, PORT: String(port) }, stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
     child.on('error', (error) => { this.output += error; });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { LIMIT, Server, file, openPage, screenshot, shows, startBrowser, state, texts, until } from '../test/support.mjs';
+import { LIMIT, Server, file, openPage, screenshot, setting, shows, startBrowser, state, texts, until } from '../test/support.mjs';
 
 function start(t, name) {
   const folder = mkdtempSync(join(tmpdir(), 'fanfare-votes-'));
@@ -89,4 +89,39 @@ test('in a browser: votes, results, and the state of the connection', LIMIT, asy
   const late = await openPage(context, `${server.url}/result.html`);
   await until('the tally', async () => (await texts(late, '#results span')).join() === 'Tea: 4,Coffee: 2,Water: 1');
   assert.deepEqual([...voter.faults, ...result.faults], []);
+});
+
+test('with no server code: the program, a page and a handler', LIMIT, async (t) => {
+  const site = await Server.start(t, [setting('FANFARE_PYTHON'), '-u', '-m', 'http.server', '{port}', '--bind', '127.0.0.1', '--directory', file('.')]);
+  const hub = await Server.start(t, [
+    setting('FANFARE_BIN'), 'serve', '--listen', '127.0.0.1:{port}', '--handler', `votes=${file('voting/no-server/tally.js')}`,
+    '--cors-origin', site.url, '--set', 'retry=500ms', '--set', 'retry.jitter=200ms',
+  ]);
+  const refused = await hub.ask('/events/votes', { method: 'POST', body: 'Beer' });
+  assert.equal(refused.status, 422);
+  assert.match(refused.json.error.message, /vote for one of Tea, Coffee, Water/);
+
+  const context = await (await startBrowser(t)).newContext();
+  const open = () => openPage(context, `${site.url}/voting/no-server/?votes=${hub.url}/events/votes`);
+  const pages = [await open(), await open()];
+  const both = async (wanted, among = pages) => {
+    for (const page of among) await shows(page, '#results span', wanted);
+  };
+  for (const page of pages) await state(page, 'Connected');
+  assert.equal(await pages[0].textContent('#results'), 'No votes yet');
+  for (const choice of ['Tea', 'Coffee', 'Tea']) await pages[0].click(`text=${choice}`);
+  await both(['Tea: 2', 'Coffee: 1', 'Water: 0']);
+  const late = await open();
+  await both(['Tea: 2', 'Coffee: 1', 'Water: 0'], [late]);
+
+  await hub.kill();
+  for (const page of pages) await state(page, 'Disconnected');
+  await pages[1].click('text=Water');
+  await until('a complaint', async () => (await pages[1].textContent('#error')).length > 0);
+  await hub.again();
+  for (const page of pages) await state(page, 'Connected');
+  // The handler counts in the hub's memory: a new hub counts anew.
+  await pages[1].click('text=Water');
+  await both(['Tea: 0', 'Coffee: 0', 'Water: 1'], [...pages, late]);
+  assert.deepEqual([...pages[0].faults, ...pages[1].faults], []);
 });
