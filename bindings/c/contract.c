@@ -310,6 +310,17 @@ static reader *find(const char *name)
     return NULL;
 }
 
+static fanfare_status load(char **words, size_t len, fanfare_error *err)
+{
+    fanfare_handler handler = FANFARE_HANDLER_INIT;
+    only(words, len, "topics file bytes name");
+    handler.topics = value(words, len, "topics");
+    handler.file = value(words, len, "file");
+    handler.bytes = value(words, len, "bytes");
+    handler.name = value(words, len, "name");
+    return fanfare_load_handler(run.hub, &handler, NULL, err);
+}
+
 static fanfare_status stats(char **words, size_t len, fanfare_error *err)
 {
     fanfare_stats now = FANFARE_STATS_INIT;
@@ -506,6 +517,8 @@ static fanfare_status command(char **words, size_t len, fanfare_error *err)
     if (!strcmp(name, "subscribe") && len > 1) return subscribe(args, args_len, err);
     if (!strcmp(name, "close") && len == 2) return fanfare_close_topic(run.hub, view(decode_word(words[1])), err);
     if (!strcmp(name, "stats")) return stats(args, args_len, err);
+    if (!strcmp(name, "load")) return load(args, args_len, err);
+    if (!strcmp(name, "unload") && len == 2) return fanfare_unload_handler(run.hub, view(decode_word(words[1])), err);
     if (!strcmp(name, "batch") && len == 1) {
         run.batching = true;
         run.batch_len = 0;

@@ -173,6 +173,14 @@ private:
             subscription(words[1]).unsubscribe();
         } else if (what == "close" && len == 2) {
             return hub().close_topic(decode(words[1]));
+        } else if (what == "load") {
+            const Fields fields(words, 1, "topics file bytes name");
+            if (fields.has("file"))
+                hub().load_handler(fields.text("topics"), fields.text("file"));
+            else
+                hub().load_handler(fields.text("topics"), fields.text("name"), fields.text("bytes"));
+        } else if (what == "unload" && len == 2) {
+            return hub().unload_handler(decode(words[1]));
         } else if (what == "stats") {
             stats(words);
         } else {

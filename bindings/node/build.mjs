@@ -3,6 +3,8 @@
 // node-api-headers.
 //
 //     node build.mjs [--debug]
+//
+// FANFARE_FEATURES names features of the library beyond its own: `wasi` for event handlers.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
@@ -40,7 +42,8 @@ function headers() {
 
 /** Builds the static library; returns its path and the system libraries that it needs. */
 function library() {
-  const profile = debug ? [] : ['--release'];
+  const features = process.env.FANFARE_FEATURES;
+  const profile = [...(debug ? [] : ['--release']), ...(features ? ['--features', features] : [])];
   const cargo = process.env.CARGO ?? 'cargo';
   // Cargo says the libraries again when there is nothing to build.
   const built = run(cargo, [

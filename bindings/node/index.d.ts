@@ -22,6 +22,11 @@ export interface StartOptions {
    * an `error` event.
    */
   authorize?: (request: AuthorizeRequest) => Verdict | PromiseLike<Verdict>;
+  /**
+   * Event handlers in WebAssembly: files by their topics, in the order in which events pass them. They need an addon that is built with
+   * them; otherwise starting is refused with `unsupported`.
+   */
+  handlers?: Readonly<Record<string, string | URL>> | readonly string[] | string;
   [option: string]: unknown;
 }
 
@@ -203,6 +208,33 @@ export interface Stats {
   readonly subscriptions: number;
 }
 
+/** An event handler, and what it has done since it was loaded. */
+export interface HandlerInfo {
+  readonly name: string;
+  readonly topics: string;
+  /** Events it was called for. */
+  readonly calls: number;
+  readonly passed: number;
+  readonly dropped: number;
+  /** Events in whose place it put another one. */
+  readonly replaced: number;
+  /** Events of which it made several. */
+  readonly emitted: number;
+  readonly rejected: number;
+  /** Calls in which it failed; the option `handler.on_fault` decided then. */
+  readonly faults: number;
+  /** Events that `handler.on_fault` decided without a call, after many faults in a row. */
+  readonly rested: number;
+  /** Nanoseconds that the calls took, all together. */
+  readonly timeNs: number;
+  readonly instances: number;
+  /** The most that any one instance has held. */
+  readonly memoryBytes: number;
+  readonly stateBytes: number;
+  readonly reloads: number;
+  readonly failedReloads: number;
+}
+
 /** What stopping met. */
 export interface StopReport {
   /** Streams that were open when it began. */
@@ -251,6 +283,17 @@ export class Fanfare extends EventEmitter<FanfareEvents> {
   closeTopic(topic: string): boolean;
   subscribe(topics: string | readonly string[], options?: SubscribeOptions): Subscription;
   stats(): Stats;
+
+  /**
+   * Loads an event handler behind those that are there: a component or core module of WebAssembly, from a file or from bytes
+   * with a `name`. `topics` is a topic, or with a `*` at the end every topic that begins so. Resolves to its name when events pass
+   * it: that of the file without its ending, or the one given, with a number if it is taken. Compiles on a thread of the pool.
+   */
+  loadHandler(topics: string, source: string | URL | Uint8Array, options?: { name?: string }): Promise<string>;
+  /** Unloads a handler; its state goes with it. False if there is none of that name. */
+  unloadHandler(name: string): boolean;
+  /** The handlers and what they have done, in the order in which events pass them. */
+  handlers(): HandlerInfo[];
 
   /**
    * Answers a request of node:http, node:http2, Express or Fastify with a stream, after its `Last-Event-ID`. A plain HTTP/1 socket is

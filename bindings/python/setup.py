@@ -3,7 +3,8 @@
 `include/fanfare.h` is the only place where a constant, a structure, a function or an error is written down: what Python needs of it is
 made here. The wheel fits every Python 3 of a platform, because cffi loads the library at run time (`py3-none-PLATFORM`).
 
-FANFARE_LIBRARY names a libfanfare that is built already; otherwise cargo builds it.
+FANFARE_LIBRARY names a libfanfare that is built already; otherwise cargo builds it, with the features in FANFARE_FEATURES (`wasi` for event
+handlers).
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ def build_library() -> Path:
     if not (PROJECT / "ffi" / "Cargo.toml").is_file():
         raise SystemExit(f"fanfare is built from a checkout of the project: there is no {PROJECT / 'ffi'}")
     cargo = ["cargo", "build", "--release", "--locked", "-p", "fanfare-ffi", "--message-format=json-render-diagnostics"]
+    features = os.environ.get("FANFARE_FEATURES")
+    if features:
+        cargo += ["--features", features]
     try:
         done = subprocess.run(cargo, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
     except FileNotFoundError:

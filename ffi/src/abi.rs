@@ -67,7 +67,19 @@ impl fanfare_str {
     ///
     /// # Safety
     /// As [`bytes`](Self::bytes).
+    #[inline]
     pub(crate) unsafe fn text<'a>(self, name: &'static str, code: Code) -> Result<Option<&'a str>, Failure> {
+        // Most texts of most calls are absent.
+        if self.ptr.is_null() && self.len == 0 {
+            return Ok(None);
+        }
+        // SAFETY: the same contract.
+        unsafe { self.present_text(name, code) }
+    }
+
+    /// # Safety
+    /// As [`bytes`](Self::bytes).
+    unsafe fn present_text<'a>(self, name: &'static str, code: Code) -> Result<Option<&'a str>, Failure> {
         // SAFETY: the same contract.
         let Some(bytes) = (unsafe { self.bytes(name) })? else { return Ok(None) };
         match std::str::from_utf8(bytes) {
@@ -117,7 +129,7 @@ pub(crate) unsafe fn list<'a, T: Copy>(
 /// A structure that begins with `size_t size` and in which zero is the default of every other field.
 ///
 /// # Safety
-/// `repr(C)`, its first field is `size: usize`, and all zero bytes are a valid value.
+/// `repr(C)`, its first field is `size: usize`, and it is made of numbers and pointers, for which any bytes are a valid value.
 pub(crate) unsafe trait Extensible: Copy {
     /// Its C name, for messages.
     const NAME: &'static str;
@@ -134,13 +146,17 @@ fn zeroed<T: Extensible>() -> T {
 /// # Safety
 /// `from` is NULL, or readable for the number of bytes that its first field says.
 pub(crate) unsafe fn read<T: Extensible>(from: *const T) -> Result<T, Failure> {
-    let mut value = zeroed::<T>();
     if from.is_null() {
-        return Ok(value);
+        return Ok(zeroed::<T>());
     }
     // SAFETY: at least the size is readable.
     let size = unsafe { from.cast::<usize>().read_unaligned() };
+    if size == size_of::<T>() {
+        // SAFETY: readable for its whole size, and every value of its bytes is one of a structure of numbers and pointers.
+        return Ok(unsafe { from.read_unaligned() });
+    }
     check_size::<T>(size)?;
+    let mut value = zeroed::<T>();
     let known = size.min(size_of::<T>());
     // SAFETY: `known` bytes are readable there and writable here; the two do not overlap.
     unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), (&raw mut value).cast::<u8>(), known) };

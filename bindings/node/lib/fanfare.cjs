@@ -3,6 +3,7 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
+const { fileURLToPath } = require('node:url');
 const { types } = require('node:util');
 
 const { ALL, decide } = require('./authorize.cjs');
@@ -10,7 +11,7 @@ const { Core } = require('./core.cjs');
 const { argument, FanfareError, refuseUnknown } = require('./errors.cjs');
 const { accept, respond } = require('./http.cjs');
 const native = require('./native.cjs');
-const { configuration, flatten } = require('./options.cjs');
+const { configuration, flatten, listHandlers } = require('./options.cjs');
 const { Subscription } = require('./subscription.cjs');
 
 // Only `Fanfare.start` makes hubs.
@@ -20,6 +21,7 @@ const SUBSCRIBE = new Set(['since', 'replay', 'client', 'events', 'lag', 'signal
 const RESPOND = new Set(['topics', 'since', 'replay', 'client', 'events', 'lag', 'headers']);
 const ACCEPT = new Set([...RESPOND, 'handoff']);
 const STOP = new Set(['timeout']);
+const LOAD = new Set(['name']);
 
 class Fanfare extends EventEmitter {
   #core;
@@ -49,13 +51,13 @@ class Fanfare extends EventEmitter {
   static check(options = {}) {
     const { config, authorize, ...rest } = options;
     const { file, toml } = configuration(config);
-    native.check(flatten(rest), file, toml, 0);
+    native.check(flatten(listHandlers(rest)), file, toml, 0);
   }
 
   static async start(options = {}) {
     const { config, authorize, ...rest } = options;
     if (authorize !== undefined && typeof authorize !== 'function') throw argument('authorize has to be a function');
-    const core = await Core.start(flatten(rest), configuration(config), authorize ? ALL : 0);
+    const core = await Core.start(flatten(listHandlers(rest)), configuration(config), authorize ? ALL : 0);
     const hub = new Fanfare(core, INSIDE);
     core.onRequest = (id, detail) => decide(core, authorize, id, detail, (error) => hub.#failed(error));
     // Its listener has been open for a moment, and nobody is told again of what came in then.
@@ -93,6 +95,24 @@ class Fanfare extends EventEmitter {
 
   stats() {
     return native.stats(this.#handle);
+  }
+
+  async loadHandler(topics, source, options = {}) {
+    refuseUnknown(options, LOAD, 'loadHandler');
+    const bytes = types.isUint8Array(source);
+    if (!bytes && typeof source !== 'string' && !(source instanceof URL)) {
+      throw argument('source has to be the path of a file, or its bytes in a Buffer or a Uint8Array');
+    }
+    const file = source instanceof URL ? fileURLToPath(source) : source;
+    return native.loadHandler(this.#handle, topics, bytes ? undefined : file, bytes ? source : undefined, options.name);
+  }
+
+  unloadHandler(name) {
+    return native.unloadHandler(this.#handle, name);
+  }
+
+  handlers() {
+    return native.handlers(this.#handle);
   }
 
   subscribe(topics, options = {}) {

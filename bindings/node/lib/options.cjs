@@ -50,6 +50,17 @@ function list(values, name) {
   }).join(',');
 }
 
+/** `handlers`, if they are given by topic, as the list that the library takes. */
+function listHandlers(options) {
+  const { handlers } = options;
+  if (handlers === null || typeof handlers !== 'object' || Array.isArray(handlers)) return options;
+  const entries = Object.entries(handlers).map(([topics, file]) => {
+    if (typeof file !== 'string' && !(file instanceof URL)) throw argument(`handlers: "${topics}" needs the path of a file`);
+    return `${topics}=${file instanceof URL ? fileURLToPath(file) : file}`;
+  });
+  return { ...options, handlers: entries };
+}
+
 /** `config`: the path of a TOML file, or `{ toml: TEXT }`. */
 function configuration(config) {
   if (config === undefined || config === null) return {};
@@ -59,4 +70,4 @@ function configuration(config) {
   throw argument('config has to be the path of a TOML file, or { toml: text }');
 }
 
-module.exports = { configuration, flatten };
+module.exports = { configuration, flatten, listHandlers };

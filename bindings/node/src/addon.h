@@ -105,6 +105,12 @@ napi_value publish_batch(napi_env env, napi_callback_info info);
 napi_value close_topic(napi_env env, napi_callback_info info);
 napi_value stats(napi_env env, napi_callback_info info);
 
+// handlers.c
+
+napi_value load_handler(napi_env env, napi_callback_info info);
+napi_value unload_handler(napi_env env, napi_callback_info info);
+napi_value handlers(napi_env env, napi_callback_info info);
+
 // read.c
 
 // What comes after the hub among the arguments of `subscribe`, `openStream` and `adopt`.

@@ -230,6 +230,11 @@ const COMMANDS = {
       lag: given.text('lag'),
     })));
   },
+  load(scenario, given) {
+    const [topics, file, name] = [given.text('topics'), given.text('file'), given.text('name')];
+    return scenario.running.loadHandler(topics, file ?? given.bytes('bytes'), { name }).then(() => {});
+  },
+  unload: (scenario, given) => scenario.running.unloadHandler(given.word()),
   add: (scenario, given) => scenario.reader(given.word()).subscription.add(given.word()),
   remove: (scenario, given) => scenario.reader(given.word()).subscription.remove(given.word()),
   async unsubscribe(scenario, given) {

@@ -202,6 +202,14 @@ class Scenario:
     def do_stop(self, given: Words) -> None:
         self.running().stop(0)
 
+    def do_load(self, given: Words) -> None:
+        file, name, topics = given.text("file"), given.text("name"), given.text("topics") or ""
+        source: str | bytes = file if file is not None else given.bytes("bytes") or b""
+        self.running().load_handler(topics, source, name=name)
+
+    def do_unload(self, given: Words) -> bool:
+        return self.running().unload_handler(given.word())
+
     def do_stats(self, given: Words) -> None:
         stats = self.running().stats()._asdict()
         for key, expected in given.fields.items():

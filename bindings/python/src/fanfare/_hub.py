@@ -15,7 +15,7 @@ from fanfare._error import FanfareError
 from fanfare._event import Data, Draft, Event
 from fanfare._handle import Handle
 from fanfare._lib import Views, check, ffi, lib
-from fanfare._options import free_config, new_config, subscribe_options
+from fanfare._options import free_config, handler_list, new_config, subscribe_options
 from fanfare._publish import publish, publish_batch, publish_full
 from fanfare._streams import Reading
 from fanfare._subscription import Subscription
@@ -53,6 +53,35 @@ class Stats(NamedTuple):
     subscriptions: int
 
 
+class HandlerInfo(NamedTuple):
+    """An event handler, and what it has done since it was loaded."""
+
+    name: str
+    #: A topic, or with a `*` at the end every topic that begins so.
+    topics: str
+    #: Events it was called for.
+    calls: int
+    passed: int
+    dropped: int
+    #: Events in whose place it put another one.
+    replaced: int
+    #: Events of which it made several.
+    emitted: int
+    rejected: int
+    #: Calls in which it failed; the option `handler.on_fault` decided then.
+    faults: int
+    #: Events that `handler.on_fault` decided without a call, after many faults in a row.
+    rested: int
+    #: Nanoseconds that the calls took, all together.
+    time_ns: int
+    instances: int
+    #: The most that any one instance has held.
+    memory_bytes: int
+    state_bytes: int
+    reloads: int
+    failed_reloads: int
+
+
 class StopReport(NamedTuple):
     """What stopping met."""
 
@@ -74,6 +103,9 @@ class Hub:
     `authorize` decides about requests to the hub's own listener: it gets a `Request` and returns the client's name, True (nobody in
     particular), False, or a status of 400 to 599 and a message. It may be async. An exception is a 500 and is logged to the logger
     `fanfare`. It does not see requests to routes of your own.
+
+    `handlers` are event handlers in WebAssembly by their topics, in the order in which events pass them: `{"votes": "votes.wasm"}`.
+    They need a library that is built with them; otherwise they are refused with `UnsupportedError`.
     """
 
     def __init__(
@@ -82,9 +114,10 @@ class Hub:
         config: Mapping[str, Any] | None = None,
         config_file: str | os.PathLike[str] | None = None,
         authorize: Callable[[Request], Any] | None = None,
+        handlers: Mapping[str, str | os.PathLike[str]] | None = None,
         **options: Any,
     ) -> None:
-        slot = new_config(config_file, config, options)
+        slot = new_config(config_file, config, {**options, "handlers": handler_list(handlers)})
         try:
             if authorize is not None:
                 check(lib.fanfare_config_authorize, slot[0], ALL_ACTIONS)
@@ -161,6 +194,44 @@ class Hub:
         """Ends every stream of this client. It may come back: refuse it then."""
         views = Views()
         self._handle.call(lib.fanfare_revoke, views.one(client))
+
+    # Event handlers.
+
+    def load_handler(self, topics: str, source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> str:
+        """Loads an event handler behind those that are there: a component or core module of WebAssembly, as the path of a file or as bytes
+        with a `name`. `topics` is a topic, or with a `*` at the end every topic that begins so. Returns its name, which is that of the file
+        without its ending, with a number if it is taken. Compiling may take seconds; Python's lock is not held.
+        """
+        handler, info = ffi.new("fanfare_handler *"), ffi.new("fanfare_handler_info *")
+        handler.size, info.size = ffi.sizeof("fanfare_handler"), ffi.sizeof("fanfare_handler_info")
+        views = Views()
+        views.text(handler.topics, topics)
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            views.text(handler.bytes, source)
+        else:
+            views.text(handler.file, os.fspath(source))
+        views.text(handler.name, name)
+        self._handle.call(lib.fanfare_load_handler, handler, info)
+        loaded: bytes = ffi.unpack(info.name, info.name_len)
+        return loaded.decode()
+
+    def unload_handler(self, name: str) -> bool:
+        """Unloads a handler; its state goes with it. False if there is none of that name."""
+        views = Views()
+        return self._handle.call(lib.fanfare_unload_handler, views.one(name)) == c.OK
+
+    def handlers(self) -> list[HandlerInfo]:
+        """The handlers and what they have done, in the order in which events pass them."""
+        count, room = ffi.new("size_t *"), 0
+        while True:
+            infos = ffi.new("fanfare_handler_info[]", room)
+            for index in range(room):
+                infos[index].size = ffi.sizeof("fanfare_handler_info")
+            self._handle.call(lib.fanfare_get_handlers, infos, room, count)
+            # Another thread may load one between two looks.
+            if count[0] <= room:
+                return [_handler(infos[index]) for index in range(count[0])]
+            room = count[0]
 
     # Reading.
 
@@ -332,6 +403,11 @@ class Hub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self.stop)
+
+
+def _handler(info: Any) -> HandlerInfo:
+    texts = (ffi.unpack(info.name, info.name_len), ffi.unpack(info.topics, info.topics_len))
+    return HandlerInfo(*(text.decode() for text in texts), *(getattr(info, name) for name in HandlerInfo._fields[2:]))
 
 
 def _register(hub: Hub) -> None:

@@ -70,6 +70,17 @@ def new_config(file: str | os.PathLike[str] | None, config: Mapping[str, Any] | 
     return slot
 
 
+def handler_list(handlers: Mapping[str, str | os.PathLike[str]] | None) -> list[str] | None:
+    """Handlers by topic as the library's option."""
+    if handlers is None:
+        return None
+    entries = [f"{topics}={_value('handlers', file)}" for topics, file in handlers.items()]
+    for entry in entries:
+        if "," in entry:
+            raise InvalidConfigError(f"handlers: {entry!r} holds a comma, which the option cannot say: use load_handler")
+    return entries
+
+
 def check_options(
     *, config: Mapping[str, Any] | None = None, config_file: str | os.PathLike[str] | None = None, **options: Any
 ) -> None:

@@ -1,0 +1,59 @@
+"""Event handlers: refused by name in a library without them, which a default build is; used in one with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import fanfare
+
+#: A core module that drops events whose data has four bytes. In text it is in ffi/tests/handlers.rs.
+DROPS_FOUR_BYTES = bytes.fromhex(
+    "0061736d0100000001170260047f7f7f7f017f600a7f7f7f7f7f7f7f7f7f7f017f03030200010503010001072503066d656d"
+    + "6f727902000c636162695f7265616c6c6f630000097472616e73666f726d00010a160205004180080b0e0041002009410446"
+    + "3a000041000b"
+)
+
+
+def test_a_handler_is_used_or_refused_by_name(hub: fanfare.Hub, tmp_path: Path) -> None:
+    file = tmp_path / "four.wasm"
+    file.write_bytes(DROPS_FOUR_BYTES)
+    try:
+        name = hub.load_handler("votes*", file)
+    except fanfare.UnsupportedError as refused:
+        assert "without event handlers" in refused.message
+        with pytest.raises(fanfare.UnsupportedError):
+            hub.load_handler("votes*", DROPS_FOUR_BYTES, name="four")
+        with pytest.raises(fanfare.UnsupportedError, match=r"four\.wasm"):
+            fanfare.Hub(listen="127.0.0.1:0", handlers={"votes": file})
+        assert hub.handlers() == []
+        return
+    assert name == "four"
+    assert hub.load_handler("votes*", DROPS_FOUR_BYTES, name="four") == "four-2"
+    hub.publish("votes/1", "four")
+    hub.publish("votes/1", "other")
+    first, second = hub.handlers()
+    assert (first.name, first.topics, first.calls, first.dropped, first.passed) == ("four", "votes*", 2, 1, 1)
+    assert (second.name, second.calls) == ("four-2", 1)
+    assert hub.unload_handler("four")
+    assert [handler.name for handler in hub.handlers()] == ["four-2"]
+    with pytest.raises(fanfare.InvalidConfigError, match="broken"):
+        hub.load_handler("votes*", b"no module", name="broken")
+    with fanfare.Hub(listen="127.0.0.1:0", handlers={"votes": file}) as other:
+        assert [handler.name for handler in other.handlers()] == ["four"]
+        other.stop(0)
+
+
+def test_wrong_arguments(hub: fanfare.Hub) -> None:
+    for topics, source, name in [("t", b"x", None), ("t", b"x", ""), ("t", "", None), ("t", "h.wasm", "h"), ("t", b"x", "\ud800")]:
+        with pytest.raises(fanfare.InvalidParameterError):
+            hub.load_handler(topics, source, name=name)
+    with pytest.raises(fanfare.InvalidTopicError):
+        hub.load_handler("", b"x", name="h")
+    with pytest.raises(TypeError):
+        hub.load_handler("t", object(), name="h")  # type: ignore[arg-type]
+    with pytest.raises(fanfare.InvalidConfigError, match="comma"):
+        fanfare.Hub(listen="127.0.0.1:0", handlers={"a,b": "h.wasm"})
+    assert not hub.unload_handler("nobody")
+    assert hub.handlers() == []
