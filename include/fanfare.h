@@ -16,7 +16,8 @@
  * ERRORS      Every function that can fail returns a fanfare_status: 0 done, positive done with something to know, negative
  *             refused. A refused call has changed nothing and written no output. The last parameter takes the reason, or NULL, which
  *             costs nothing. Numbers are frozen; unknown ones are errors when negative. No call crashes on NULL, on a freed or forged
- *             handle or id, or on text that is not UTF-8. No panic leaves the library.
+ *             handle or id, or on text that is not UTF-8. No panic leaves the library: a fault of its own is FANFARE_ERR_PANICKED, after
+ *             which what the call was to do may be done, in part, or not; the hub goes on, and every call with it is answered.
  * THREADS     A hub may be used from any thread at any time, also while it stops. A configuration and a batch belong to one
  *             thread at a time. The library's threads block every signal and never call your code, except the one wake-up callback.
  * OWNERSHIP   "Borrows": the memory stays yours, and is not looked at after the call. "Takes": it is the library's from now on. "Returns

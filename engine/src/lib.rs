@@ -33,6 +33,9 @@
 
 mod sync;
 
+#[doc(hidden)]
+pub mod failpoint;
+
 mod code;
 mod id;
 pub mod options;

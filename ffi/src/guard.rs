@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ::fanfare_hub::engine::Code;
+use ::fanfare_hub::engine::{Code, failpoint};
 
 use crate::failure::Failure;
 use crate::status::{fanfare_error, fanfare_status, report};
@@ -28,6 +28,10 @@ pub(crate) unsafe fn call(
             "a wake-up callback must not call into libfanfare: it notes the wake-up and returns",
         )
     } else {
+        let body = || {
+            failpoint::reach("ffi.call");
+            body()
+        };
         match catch_unwind(AssertUnwindSafe(body)) {
             Ok(Ok(status)) => return status,
             Ok(Err(failure)) => failure,
@@ -41,9 +45,17 @@ pub(crate) unsafe fn call(
 /// Runs the host's callback.
 pub(crate) fn in_wakeup(callback: impl FnOnce()) {
     // One may run inside another: a call that it makes is refused, and drops the wake-up that the call was given.
-    let outer = IN_WAKEUP.replace(true);
+    let _outer = Outer(IN_WAKEUP.replace(true));
     callback();
-    IN_WAKEUP.set(outer);
+}
+
+/// Says again what was said before, also when the callback does not return.
+struct Outer(bool);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        IN_WAKEUP.set(self.0);
+    }
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CString;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -184,7 +185,9 @@ impl Instance {
             }
         }
         let hub = self.hub.write().take();
-        let report = hub.map_or_else(StopReport::default, |hub| hub.stop(deadline));
+        // Whatever fails in there, everybody who waits is told below.
+        let report =
+            catch_unwind(AssertUnwindSafe(|| hub.map_or_else(StopReport::default, |hub| hub.stop(deadline))));
         for id in self.ids.all() {
             match self.target(id) {
                 Ok(Target::Reader(reader)) => {
@@ -202,7 +205,7 @@ impl Instance {
             }
         }
         self.queue.close();
-        report
+        report.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// A socket in a lane is done with. Who takes its id away tells the host, once.

@@ -67,6 +67,9 @@ mod without_http;
 
 mod drain;
 
+#[cfg(feature = "failpoints")]
+mod failpoint;
+
 pub use abi::fanfare_str;
 #[cfg(feature = "http")]
 pub use adopt::{

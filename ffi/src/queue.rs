@@ -10,8 +10,10 @@ use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::io;
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use ::fanfare_hub::engine::failpoint;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::guard;
@@ -191,8 +193,18 @@ impl Queue {
     }
 
     fn tell(&self, notify: bool) {
-        if notify && let Some(wakeup) = &*self.wakeup.read() {
-            wakeup.run();
+        if !notify {
+            return;
+        }
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(wakeup) = &*self.wakeup.read() {
+                failpoint::reach("ffi.wakeup");
+                wakeup.run();
+            }
+        }));
+        if told.is_err() {
+            // Whatever filled the queue has been done; what comes next tells the host again.
+            self.state.lock().notified = false;
         }
     }
 }

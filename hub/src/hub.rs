@@ -42,6 +42,7 @@ impl Hub {
         let clock = Clock::new();
         let http = Http::start(&engine, server, own.console, clock).map_err(StartError::Server)?;
         let hub = Self { engine, http, handlers, clock };
+        fanfare_engine::failpoint::reach("hub.start");
         tracing::info!(url = hub.url(), "hub started");
         Ok(hub)
     }
@@ -116,6 +117,7 @@ impl Hub {
     /// and cuts what is left then. When this returns, its threads and sockets are gone.
     pub fn stop(self, deadline: Duration) -> StopReport {
         tracing::info!(?deadline, "hub stopping");
+        fanfare_engine::failpoint::reach("hub.stop");
         self.http.stop(deadline)
     }
 }

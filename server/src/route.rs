@@ -39,6 +39,7 @@ pub(crate) struct Origin {
 
 /// Answers one request. Never fails: whatever is wrong becomes a refusal.
 pub(crate) async fn answer(app: &Arc<App>, origin: &Origin, request: Request<Incoming>) -> Answer {
+    fanfare_engine::failpoint::reach("server.request");
     let (request, body) = request.into_parts();
     let result = decide(app, origin, &request, body).await;
     app.shared.counters.requests.add(1);

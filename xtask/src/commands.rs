@@ -166,11 +166,16 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "contract",
         usage: "[--check]",
-        help: "Run the scenarios of bindings/contract in every language, and write docs/parity.md;\n\
+        help: "Build every binding, run the scenarios of bindings/contract, write docs/parity.md;\n\
                with --check only compare.",
-        run: |steps, args| match args.first() {
-            None => steps.step("contract", parity::write),
-            Some(_) => steps.step("contract", parity::check),
+        run: |steps, args| {
+            // The runners in C and C++ are built with the scenarios.
+            steps.step("python package", python_binding::install)?;
+            steps.step("node addon", node_binding::build)?;
+            match args.first() {
+                None => steps.step("contract", parity::write),
+                Some(_) => steps.step("contract", parity::check),
+            }
         },
     },
     Command {
@@ -276,6 +281,8 @@ fn soak(steps: &mut Steps) -> Result<()> {
     steps.step("h2spec", h2spec::run)?;
     steps.step("long python suites", suites::python_soak)?;
     steps.step("the C ABI for long", native::soak)?;
+    steps.step("the python binding for long", python_binding::soak)?;
+    steps.step("the node binding for long", node_binding::soak)?;
     steps.step("long tests", build::soak)
 }
 

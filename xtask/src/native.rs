@@ -5,7 +5,7 @@
 //! information, which valgrind is slow to read).
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -105,7 +105,11 @@ const EXAMPLES: &[(&str, Option<&str>, &str)] = &[
 
 /// All of it.
 pub(crate) fn test() -> Result<()> {
+    // First, because what is built after it is what everything else looks at.
+    let failing = build_failing()?;
     build_libraries()?;
+    let faults = compile_with("bindings/c/tests/faults.c", "c11", Build::Address, &failing)?;
+    run_test(&faults, Build::Address, &[("RUST_BACKTRACE", "0")])?;
     exports::check_library(&Build::Plain.library().join("libfanfare.so"))?;
     header()?;
     for (name, build, sizes) in C_TESTS {
@@ -156,6 +160,15 @@ pub(crate) fn build_libraries() -> Result<()> {
         Program::cargo().args(["build", "--locked", "-p", "fanfare-ffi"]).args(profile).run()?;
     }
     Ok(())
+}
+
+/// The library in which places fail when they are told to; no other build has that.
+fn build_failing() -> Result<PathBuf> {
+    Program::cargo().args(["build", "--locked", "-p", "fanfare-ffi", "--features", "failpoints"]).run()?;
+    let (built, kept) =
+        (Build::Address.library().join("libfanfare.a"), scratch()?.join("libfanfare-failing.a"));
+    fs::copy(&built, &kept).with_context(|| format!("cannot copy {}", built.display()))?;
+    Ok(kept)
 }
 
 /// The header by itself, in every language that includes it.
@@ -231,6 +244,11 @@ fn run_test(program: &PathBuf, build: Build, sizes: Sizes) -> Result<()> {
 
 /// Compiles and links one program.
 fn compile(source: &str, standard: &str, build: Build) -> Result<PathBuf> {
+    compile_with(source, standard, build, &build.library().join("libfanfare.a"))
+}
+
+/// The same with this archive, where it is linked statically.
+fn compile_with(source: &str, standard: &str, build: Build, archive: &Path) -> Result<PathBuf> {
     let cpp = standard.starts_with("c++");
     let stem = source.rsplit('/').next().map_or(source, |name| name.split('.').next().unwrap_or(name));
     let program = out(&format!("{stem}-{standard}"), build)?;
@@ -249,7 +267,7 @@ fn compile(source: &str, standard: &str, build: Build) -> Result<PathBuf> {
     }
     compiler = compiler.args(["-o"]).args([&program]);
     if build.is_static() {
-        compiler = compiler.args([build.library().join("libfanfare.a")]).args(STATIC_LIBS);
+        compiler = compiler.args([archive]).args(STATIC_LIBS);
     } else {
         let folder = folder(build)?;
         compiler = compiler.args([format!("-L{}", folder.display())]).args(["-lfanfare", "-lpthread"]);

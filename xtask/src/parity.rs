@@ -52,7 +52,9 @@ fn generate() -> Result<String> {
                 (true, _) => own,
                 (false, false) => PathBuf::from(interpreter),
                 (false, true) => {
-                    bail!("the {language} binding is not built yet: `cargo xtask test` does that first")
+                    bail!(
+                        "the {language} binding is not built yet: `cargo xtask contract` and `cargo xtask test` do that first"
+                    )
                 }
             };
             let program = Program::new(program).args([files::root().join(script)]).without_cargo_env();

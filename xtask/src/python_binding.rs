@@ -1,6 +1,7 @@
 //! The Python binding: built as its users build it, installed in an environment of its own, tested with real web servers.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -13,6 +14,8 @@ use crate::suites::Report;
 const BINDING: &str = "bindings/python";
 /// Its environment in the target directory: the servers and frameworks that it works with.
 const VENV: &str = "venv-binding";
+/// Far above what the long runs take.
+const LONG: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// The interpreter for which the package is installed.
 pub(crate) fn interpreter() -> PathBuf {
@@ -50,6 +53,21 @@ pub(crate) fn test() -> Result<()> {
         .args(["-m", "pytest", "-q", "-rs", &report.option("--junit-xml"), "tests"])
         .dir(BINDING)
         .limit(build::HANG)
+        .run()?;
+    report.nothing_skipped()
+}
+
+/// The long runs: a thousand readers of ten thousand events, and the end of a process with a thousand streams open, a hundred times for
+/// every way to end.
+pub(crate) fn soak() -> Result<()> {
+    install()?;
+    let report = Report::new("python-binding-soak")?;
+    python()
+        .args(["-m", "pytest", "-q", "-rs", "--durations=0", &report.option("--junit-xml")])
+        .args(["--timeout=7200", "-k", "thousand_readers or exit_with", "tests"])
+        .dir(BINDING)
+        .env("FANFARE_SOAK", "1")
+        .limit(LONG)
         .run()?;
     report.nothing_skipped()
 }

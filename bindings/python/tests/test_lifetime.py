@@ -16,6 +16,10 @@ from conftest import PATIENCE, run_python, until
 import fanfare
 
 
+#: `cargo xtask soak`.
+SOAK = "FANFARE_SOAK" in os.environ
+
+
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -263,9 +267,12 @@ loop.close()
 
 
 @pytest.mark.parametrize("how", EXITS)
-def test_exit_with_200_streams_open(how: str) -> None:
+def test_exit_with_streams_open(how: str) -> None:
+    count = 1000 if SOAK else 200
     code = f"""
-import asyncio, socket, sys, threading, time, fanfare
+import asyncio, resource, socket, sys, threading, time, fanfare
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], min(limits[1], 4096)), limits[1]))
 hub = fanfare.Hub(listen="127.0.0.1:0", timeouts_stop=0.2)
 def publish():
     try:
@@ -275,17 +282,16 @@ def publish():
         pass
 address = hub.url.removeprefix("http://").split(":")
 streams = []
-for _ in range(200):
+for _ in range({count}):
     stream = socket.create_connection((address[0], int(address[1])))
     stream.sendall(b"GET /events/t HTTP/1.1\\r\\nhost: localhost\\r\\n\\r\\n")
     assert stream.recv(12) == b"HTTP/1.1 200"
     streams.append(stream)
-readers = [hub.subscribe("t") for _ in range(200)]
+readers = [hub.subscribe("t") for _ in range({count})]
 {EXITS[how]}
 """
-    for _ in range(int(os.environ.get("FANFARE_EXITS", "4"))):
+    for _ in range(100 if SOAK else 4):
         done = run_python(code)
-
         assert done.returncode == 0, done.stderr
         assert not done.stderr
 

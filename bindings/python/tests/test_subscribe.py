@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -18,12 +19,15 @@ import fanfare
 
 Runner = Callable[[Coroutine[Any, Any, Any]], Any]
 
+#: `cargo xtask soak`.
+SOAK = "FANFARE_SOAK" in os.environ
+
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Runner:
     def run(main: Coroutine[Any, Any, Any]) -> Any:
         async def limited() -> Any:
-            return await asyncio.wait_for(main, PATIENCE)
+            return await asyncio.wait_for(main, 60 * PATIENCE if SOAK else PATIENCE)
 
         return uvloop.run(limited()) if request.param == "uvloop" else asyncio.run(limited())
 
@@ -81,19 +85,24 @@ def test_ten_thousand_events_by_async_for(run: Runner) -> None:
 
 def test_a_thousand_readers(run: Runner) -> None:
     async def main() -> None:
-        async with fanfare.Hub(listen="127.0.0.1:0") as hub:
+        # The whole of it is a long run on a small machine.
+        count = 10_000 if SOAK else 20
+        async with fanfare.Hub(listen="127.0.0.1:0", history_events=count) as hub:
             readers = [hub.subscribe("t") for _ in range(1000)]
 
-            async def read(reader: fanfare.Subscription) -> list[str]:
-                return [event.data async for event in reader]
+            async def read(reader: fanfare.Subscription) -> int:
+                seen = 0
+                async for event in reader:
+                    assert event.data == str(seen)
+                    seen += 1
+                return seen
 
             tasks = [asyncio.create_task(read(reader)) for reader in readers]
             await asyncio.sleep(0)
-            for number in range(20):
+            for number in range(count):
                 hub.publish("t", str(number))
             hub.close_topic("t")
-            expected = [str(number) for number in range(20)]
-            assert all(result == expected for result in await asyncio.gather(*tasks))
+            assert await asyncio.gather(*tasks) == [count] * len(tasks)
             del readers
             gc.collect()
             assert hub.stats().subscriptions == 0

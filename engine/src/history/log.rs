@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use crate::config::Config;
 use crate::draft::Draft;
+use crate::failpoint;
 use crate::history::Ring;
 use crate::history::conflation::{Conflation, Evicted};
 use crate::history::pending::{Number, Pending};
@@ -154,6 +155,7 @@ impl Log {
             return self.commit_stored(journal, appends, drafts, now);
         }
         let mut inner = self.inner.lock();
+        failpoint::reach("engine.commit");
         inner.check(appends)?;
         let mut done = Committed { first: inner.next, ..Committed::default() };
         for append in appends {

@@ -175,6 +175,7 @@ impl<'a> Lane<'a> {
                 self.groups.mark_topic_dirty(topic);
             }
             self.serve_ready();
+            fanfare_engine::failpoint::reach("server.lane");
             self.step_runnable();
             self.read_more();
             self.batch.clear();

@@ -1,11 +1,11 @@
-// Ends its process in the way that its argument names, with 200 streams open and readers waiting.
+// Ends its process in the way that its argument names, with many streams open and readers waiting.
 
 import { request } from 'node:http';
 
 import { Fanfare } from 'fanfare';
 
 const hub = await Fanfare.start({ listen: '127.0.0.1:0' });
-const responses = await Promise.all(Array.from({ length: 200 }, () => new Promise((resolve, reject) => {
+const responses = await Promise.all(Array.from({ length: Number(process.argv[3]) }, () => new Promise((resolve, reject) => {
   request(`${hub.url}/events/t`, { agent: false }, resolve).on('error', reject).end();
 })));
 for (const response of responses) response.on('error', () => {}).resume();
