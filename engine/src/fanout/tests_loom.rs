@@ -84,6 +84,41 @@ fn loom_no_wakeup_is_lost_between_two_publishers() {
     });
 }
 
+/// The same for a reader that does not ask which topics are dirty, and that a third thread gives one topic more.
+#[test]
+fn loom_who_looks_at_everything_misses_nothing() {
+    loom::model(|| {
+        let (topic, more) = (Topic::new(1), Topic::new(2));
+        let (watcher, bell) = (Watcher::new(), Bell::new());
+        topic.interests.register(&watcher);
+        let publisher = {
+            let topic = Arc::clone(&topic);
+            thread::spawn(move || {
+                topic.publish();
+                topic.publish();
+            })
+        };
+        let adder = {
+            let (more, watcher) = (Arc::clone(&more), watcher.clone());
+            thread::spawn(move || more.interests.register(&watcher))
+        };
+        watcher.set_waker(&Waker::from(Arc::clone(&bell)));
+        loop {
+            watcher.clear_dirty();
+            if topic.committed() == 2 {
+                break;
+            }
+            if watcher.park() {
+                bell.wait();
+            }
+        }
+        publisher.join().expect("no panic");
+        adder.join().expect("no panic");
+        topic.interests.unregister(&watcher);
+        more.interests.unregister(&watcher);
+    });
+}
+
 /// Two publishers to two topics of one watcher, which looks only into the topics that are named.
 #[test]
 fn loom_each_dirty_topic_is_named() {

@@ -96,13 +96,7 @@ impl Watcher {
         if out.len() == start {
             return;
         }
-        let interests = self.0.interests.lock();
-        for topic in &out[start..] {
-            if let Some(interest) = interests.get(topic) {
-                // AcqRel: see `Mark::set`; whoever marks after this sees the mark cleared and lists the topic again.
-                interest.mark.set.swap(false, Ordering::AcqRel);
-            }
-        }
+        self.clear_marks(&out[start..]);
     }
 
     /// Whether a page of stored events has come for one of its subscriptions since this was asked last. Ask after
@@ -119,6 +113,32 @@ impl Watcher {
         self.0.dirty.lock().push(topic);
         if let Some(waker) = self.awaken() {
             waker.wake();
+        }
+    }
+
+    /// [`take_dirty`](Self::take_dirty) for who looks at everything anyway.
+    pub(crate) fn clear_dirty(&self) {
+        // Taken out, because nobody may wait for the interests while he holds the list: `Interests` locks them the other way round.
+        let mut taken = std::mem::take(&mut *self.0.dirty.lock());
+        if taken.is_empty() {
+            return;
+        }
+        self.clear_marks(&taken);
+        taken.clear();
+        let mut dirty = self.0.dirty.lock();
+        if dirty.is_empty() {
+            // Its memory is used again.
+            *dirty = taken;
+        }
+    }
+
+    fn clear_marks(&self, topics: &[TopicKey]) {
+        let interests = self.0.interests.lock();
+        for topic in topics {
+            if let Some(interest) = interests.get(topic) {
+                // AcqRel: see `Mark::set`; whoever marks after this sees the mark cleared and lists the topic again.
+                interest.mark.set.swap(false, Ordering::AcqRel);
+            }
         }
     }
 

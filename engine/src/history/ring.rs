@@ -119,10 +119,13 @@ impl Ring {
         if head >= self.state.tail() {
             return None;
         }
-        let seq = self.slots.with(head, |slot| slot.frame.as_ref().map(Frame::seq));
-        self.state.set_lost_while_locked(seq.unwrap_or_default());
-        self.state.set_head_while_locked(head + 1);
-        self.slots.with(head, |slot| slot.frame.take())
+        self.slots.with(head, |slot| {
+            // Before the slot is free to look into: who finds it empty learns how much is lost.
+            let seq = slot.frame.as_ref().map(Frame::seq);
+            self.state.set_lost_while_locked(seq.unwrap_or_default());
+            self.state.set_head_while_locked(head + 1);
+            slot.frame.take()
+        })
     }
 
     /// The oldest event. The caller holds the log's lock.

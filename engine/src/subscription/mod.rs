@@ -259,9 +259,8 @@ impl Subscription {
     /// parks; never gives `Ready(Idle)`.
     pub fn poll(&self, cx: &mut Context<'_>, out: &mut Vec<Frame>, max_bytes: usize) -> Poll<Pulled> {
         let watcher = &self.0.watcher;
-        let mut dirty = Vec::new();
         loop {
-            watcher.take_dirty(&mut dirty);
+            watcher.clear_dirty();
             let before = out.len();
             match self.pull(out, max_bytes) {
                 Pulled::Idle if out.len() == before => {}

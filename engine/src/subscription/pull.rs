@@ -253,7 +253,10 @@ impl State {
         }
         let all = through >= committed;
         let through = committed.min(through);
-        let pulled = self.merge(core, out, max_bytes, through);
+        let pulled = match &self.entries[..] {
+            [only] if only.kept_from.is_none() => self.read(core, out, max_bytes, through),
+            _ => self.merge(core, out, max_bytes, through),
+        };
         if all && pulled == Pulled::Idle {
             // It has caught up: from now on it is a reader like any other.
             self.from_journal = false;
@@ -402,6 +405,54 @@ impl State {
         None
     }
 
+    /// [`merge`](Self::merge) for one topic and nothing but its ring, as nearly all readers are: there is nothing to compare.
+    fn read(&mut self, core: &Core, out: &mut Vec<Frame>, max_bytes: usize, through: u64) -> Pulled {
+        let mut bytes = 0;
+        loop {
+            let entry = &mut self.entries[0];
+            let frame = match entry.topic.ring.get(entry.next) {
+                Found::Frame(frame) if frame.seq() <= through => frame,
+                Found::Frame(_) | Found::NotYet => return self.caught_up(core, out, through),
+                Found::Gone => return Pulled::More,
+            };
+            let seq = frame.seq();
+            if seq <= self.cursor {
+                entry.next += 1;
+                continue;
+            }
+            if bytes >= max_bytes && bytes > 0 {
+                return Pulled::More;
+            }
+            entry.next += 1;
+            bytes += self.take(core, seq, frame, through, out);
+        }
+    }
+
+    /// Hands out a frame of the rings, if it is wanted; returns the bytes that this adds.
+    #[inline]
+    fn take(&mut self, core: &Core, seq: u64, frame: Frame, through: u64, out: &mut Vec<Frame>) -> usize {
+        let mut bytes = 0;
+        if self.gap.is_some() {
+            bytes = self.tell_gap(core, Some(&frame), through, out);
+        }
+        self.cursor = seq;
+        self.arrival = Arrival::Present;
+        if self.filter.passes(&frame) {
+            bytes += frame.chunk().len();
+            out.push(frame);
+        }
+        bytes
+    }
+
+    /// Nothing more is there up to `through`.
+    fn caught_up(&mut self, core: &Core, out: &mut Vec<Frame>, through: u64) -> Pulled {
+        self.tell_gap(core, None, through, out);
+        self.cursor = self.cursor.max(through);
+        self.arrival = Arrival::Present;
+        let ended = !self.entries.is_empty() && self.entries.iter().all(Entry::is_finished);
+        if ended { Pulled::Ended } else { Pulled::Idle }
+    }
+
     fn merge(&mut self, core: &Core, out: &mut Vec<Frame>, max_bytes: usize, through: u64) -> Pulled {
         for at in 0..self.entries.len() {
             if !self.fill(core, at, through) {
@@ -416,25 +467,13 @@ impl State {
                 .enumerate()
                 .filter_map(|(at, entry)| Some((entry.head.as_ref()?.seq(), at)))
                 .min();
-            let Some((seq, at)) = oldest else {
-                self.tell_gap(core, None, through, out);
-                self.cursor = self.cursor.max(through);
-                self.arrival = Arrival::Present;
-                let ended = !self.entries.is_empty() && self.entries.iter().all(Entry::is_finished);
-                return if ended { Pulled::Ended } else { Pulled::Idle };
-            };
+            let Some((seq, at)) = oldest else { return self.caught_up(core, out, through) };
             if bytes >= max_bytes && bytes > 0 {
                 return Pulled::More;
             }
             let Some(frame) = self.entries[at].head.take() else { continue };
-            bytes += self.tell_gap(core, Some(&frame), through, out);
-            self.cursor = seq;
-            self.arrival = Arrival::Present;
             self.entries[at].step(seq);
-            if self.filter.passes(&frame) {
-                bytes += frame.chunk().len();
-                out.push(frame);
-            }
+            bytes += self.take(core, seq, frame, through, out);
             if !self.fill(core, at, through) {
                 return Pulled::More;
             }
