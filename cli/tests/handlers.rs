@@ -53,6 +53,7 @@ fn a_voting_application_is_one_file() {
     for vote in ["yes", "no", "yes"] {
         hub.publish(&["votes", vote]);
     }
+    assert_eq!(reader.out.next(), "{}", "the counts when it came");
     for said in
         [r#"{"choice":"yes","votes":1}"#, r#"{"choice":"no","votes":1}"#, r#"{"choice":"yes","votes":2}"#]
     {
@@ -60,6 +61,8 @@ fn a_voting_application_is_one_file() {
     }
     reader.signal("TERM");
     reader.end();
+    let (_, out, err) = run(&["sub", "--url", &hub.url, "-n", "1", "votes"]);
+    assert_eq!(out.trim_end(), r#"{"yes":2,"no":1}"#, "whoever comes later has them all: {err}");
 
     let (code, _, err) = run(&["pub", "--url", &hub.url, "votes", ""]);
     assert_eq!(code, Some(1), "{err}");
@@ -69,12 +72,13 @@ fn a_voting_application_is_one_file() {
     assert_eq!((&stats["name"], &stats["topics"]), (&"tally".into(), &"votes".into()));
     assert_eq!(
         (&stats["calls"], &stats["outcomes"]["emit"], &stats["outcomes"]["reject"]),
-        (&4.into(), &3.into(), &1.into())
+        (&6.into(), &3.into(), &1.into())
     );
+    assert_eq!(stats["outcomes"]["greet"], 2);
     let metrics = hub.get("/metrics");
     for line in [
         r#"fanfare_handler_outcomes_total{handler="tally",outcome="emit"} 3"#,
-        r#"fanfare_handler_seconds_count{handler="tally"} 4"#,
+        r#"fanfare_handler_seconds_count{handler="tally"} 6"#,
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
     }
@@ -139,9 +143,12 @@ fn check_tells_what_a_file_is_and_what_it_answers() {
     let tally = built.file("tally").display().to_string();
     let (code, out, err) = run(&["check", &tally]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    for part in
-        ["a handler: core module of ", "exports transform", "imports fanfare:handler/kv@0.1.0", "loaded in "]
-    {
+    for part in [
+        "a handler: core module of ",
+        "exports on-subscribe, transform",
+        "imports fanfare:handler/kv@0.1.0",
+        "loaded in ",
+    ] {
         assert!(out.contains(part), "{part:?} in {out}");
     }
     let (code, out, err) =

@@ -76,7 +76,12 @@ impl Core {
 
     /// The handlers, if any of them wants `topic`.
     pub(crate) fn chain_for(&self, topic: &str) -> Option<Arc<Chain>> {
-        self.has_handlers.load(Ordering::Relaxed).then(|| self.chain()).filter(|chain| chain.wants(topic))
+        self.any_chain().filter(|chain| chain.wants(topic))
+    }
+
+    /// The handlers, if there are any.
+    pub(crate) fn any_chain(&self) -> Option<Arc<Chain>> {
+        self.has_handlers.load(Ordering::Relaxed).then(|| self.chain())
     }
 
     /// All handlers.

@@ -18,6 +18,8 @@ use crate::topic::Topic;
 use crate::wire::{Frame, NewFrame};
 
 mod refusal;
+mod tick;
+
 #[cfg(all(test, loom))]
 mod tests_loom;
 
@@ -151,7 +153,8 @@ impl Engine {
         Watcher::new()
     }
 
-    /// Starts to read. The subscription lives until its last clone is dropped.
+    /// Starts to read. The subscription lives until its last clone is dropped. Handlers that welcome readers are asked
+    /// first, on this thread.
     ///
     /// # Errors
     /// [`SubscribeError`]; nothing has changed then.
@@ -161,8 +164,37 @@ impl Engine {
         options: &SubscribeOptions<'_>,
         now: Timestamp,
     ) -> Result<Subscription, SubscribeError> {
+        self.subscribe_as(watcher, options, options.client.as_deref(), now)
+    }
+
+    /// As [`subscribe`](Self::subscribe), for a cursor that readers of several names may come to share: handlers are told
+    /// that `client` comes, and nothing is left out for its sake unless `options` say so as well.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn subscribe_as(
+        &self,
+        watcher: &Watcher,
+        options: &SubscribeOptions<'_>,
+        client: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Subscription, SubscribeError> {
         let now = self.0.at(now);
-        Subscription::open(&self.0, watcher, options, now)
+        Subscription::open(&self.0, watcher, options, Some(client), now)
+    }
+
+    /// As [`subscribe`](Self::subscribe), without asking handlers: for a reader whom they have admitted already.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn subscribe_again(
+        &self,
+        watcher: &Watcher,
+        options: &SubscribeOptions<'_>,
+        now: Timestamp,
+    ) -> Result<Subscription, SubscribeError> {
+        let now = self.0.at(now);
+        Subscription::open(&self.0, watcher, options, None, now)
     }
 
     /// The subscription in life that a key names.

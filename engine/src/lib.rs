@@ -73,7 +73,8 @@ pub use draft::{
 pub use engine::{BatchError, Engine, PublishError, Published};
 pub use fanout::Watcher;
 pub use handler::{
-    Fault, Handler, HandlerError, HandlerInfo, HandlerSpec, HandlerStats, OnFault, TopicPattern, Verdict,
+    Fault, Handler, HandlerError, HandlerInfo, HandlerSpec, HandlerStats, MAX_BATCH, OnFault, TopicPattern,
+    Verdict, Visitor, Welcome,
 };
 pub use history::TopicKey;
 pub use id::{Epoch, EventId, InvalidEpoch, MAX_ID_BYTES, is_valid_id};

@@ -98,7 +98,7 @@ fn the_topics_of_a_hub_are_limited() {
     assert!(error.to_string().contains("limits.topics"), "{error}");
     assert_eq!(engine.close_topic("d", NOW), Err(PublishError::TopicLimit { limit: 3 }));
     let limit = SubscribeError::TopicLimit { limit: 3 };
-    assert_eq!(reader.subscription.add_topic("d", NOW), Err(limit));
+    assert_eq!(reader.subscription.add_topic("d", NOW), Err(limit.clone()));
     assert_eq!(Reader::open(&engine, &options(&["a", "d"], Start::Live)).err(), Some(limit));
     assert_eq!(engine.stats().topics, 3);
     put(&engine, "a", "y");

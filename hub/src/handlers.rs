@@ -9,6 +9,8 @@ use std::path::Path;
 use fanfare_engine::{Code, Engine};
 use fanfare_wasi_host::Config;
 
+use crate::http::Clock;
+
 /// Whether this build runs handlers: it has the feature `wasi`.
 pub const HANDLERS: bool = cfg!(feature = "wasi");
 
@@ -66,16 +68,19 @@ impl HandlerSource<'_> {
 pub(crate) struct Handlers {
     engine: Engine,
     config: Config,
+    #[cfg_attr(not(feature = "wasi"), expect(dead_code, reason = "handlers tick by it"))]
+    clock: Clock,
     #[cfg(feature = "wasi")]
     wasm: parking_lot::Mutex<wasm::Parts>,
 }
 
 impl Handlers {
     /// Loads what the configuration names.
-    pub(crate) fn start(engine: Engine, config: Config) -> Result<Self, HandlerLoadError> {
+    pub(crate) fn start(engine: Engine, config: Config, clock: Clock) -> Result<Self, HandlerLoadError> {
         let handlers = Self {
             engine,
             config,
+            clock,
             #[cfg(feature = "wasi")]
             wasm: parking_lot::Mutex::default(),
         };
@@ -106,8 +111,8 @@ mod wasm {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use fanfare_engine::{HandlerSpec, OnFault, TopicPattern};
-    use fanfare_wasi_host::{FileWatch, Runtime, WasmHandler, name_of, read_file};
+    use fanfare_engine::{Handler, HandlerSpec, OnFault, TopicPattern};
+    use fanfare_wasi_host::{Beat, FileWatch, Runtime, WasmHandler, name_of, read_file};
 
     use super::{HandlerLoadError, HandlerSource, Handlers};
 
@@ -116,6 +121,7 @@ mod wasm {
     pub(super) struct Parts {
         runtime: Option<Runtime>,
         watch: Option<FileWatch>,
+        beat: Option<Beat>,
         /// Names in use.
         names: BTreeSet<String>,
     }
@@ -149,13 +155,15 @@ mod wasm {
             let name = parts.free(&name);
             let handler = WasmHandler::new(&runtime, &name, &bytes, &self.config);
             let handler = Arc::new(handler.map_err(|error| source.error(error))?);
+            let no_thread = |error| source.error(format_args!("cannot start a thread: {error}"));
+            if parts.beat.is_none() && (handler.ticks() || self.config.reload) {
+                let clock = self.clock;
+                let beat = Beat::start(self.engine.clone(), move || clock.now());
+                parts.beat = Some(beat.map_err(no_thread)?);
+            }
             if let (HandlerSource::File(file), true) = (source, self.config.reload) {
                 if parts.watch.is_none() {
-                    let watch = FileWatch::start();
-                    parts.watch = Some(
-                        watch
-                            .map_err(|error| source.error(format_args!("cannot start a thread: {error}")))?,
-                    );
+                    parts.watch = Some(FileWatch::start().map_err(no_thread)?);
                 }
                 if let Some(watch) = &parts.watch {
                     watch.add(file, bytes, self.config.file_bytes, &handler);
@@ -165,8 +173,11 @@ mod wasm {
                 name: name.clone().into(),
                 topics: TopicPattern::parse(topics),
                 on_fault: OnFault::Closed,
-                handler,
+                handler: Arc::clone(&handler) as Arc<dyn Handler>,
             });
+            if let Some(beat) = &parts.beat {
+                beat.add(&name, &handler, self.config.tick);
+            }
             parts.names.insert(name.clone());
             tracing::info!(handler = name, topics, took = ?start.elapsed(), "handler loaded");
             Ok(name)

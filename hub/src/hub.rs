@@ -38,8 +38,8 @@ impl Hub {
             StartError::Config(OptionError::new(error.key, "", error.reason, "values that fit together"))
         })?;
         // Before anybody can publish: no event gets past a handler that is still being loaded.
-        let handlers = Handlers::start(engine.clone(), handlers).map_err(StartError::Handler)?;
         let clock = Clock::new();
+        let handlers = Handlers::start(engine.clone(), handlers, clock).map_err(StartError::Handler)?;
         let http = Http::start(&engine, server, own.console, clock).map_err(StartError::Server)?;
         let hub = Self { engine, http, handlers, clock };
         fanfare_engine::failpoint::reach("hub.start");

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fanfare_engine::{
-    Code, InvalidField, LagPolicy, Start, SubscribeError, SubscribeOptions, Subscription, check_client,
-    check_event_type, check_topic,
+    Code, HandlerError, InvalidField, LagPolicy, Start, SubscribeError, SubscribeOptions, Subscription,
+    check_client, check_event_type, check_topic,
 };
 use http::header::{ACCEPT, CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -118,9 +118,9 @@ pub(crate) fn stay(
     Ok(StreamParts {
         shared: Arc::clone(&app.shared),
         open: app.shared.open_stream(protocol),
+        opening: opening(app, &subscription),
         subscription,
         ticket,
-        opening: stream::opening(app.config.padding, app.retry()),
     })
 }
 
@@ -138,9 +138,9 @@ pub(crate) fn leave(
         check_client(name)?;
     }
     let options = SubscribeOptions { client: None, ..options.clone() };
-    let subscription = app.engine.subscribe(lane.watcher(), &options, app.now())?;
+    let subscription = app.engine.subscribe_as(lane.watcher(), &options, client.as_deref(), app.now())?;
     Ok(Leaving {
-        head: stream::opening(app.config.padding, app.retry()),
+        head: opening(app, &subscription),
         framing,
         subscription,
         group: GroupKey {
@@ -155,6 +155,18 @@ pub(crate) fn leave(
         max_age: app.max_age(),
         lane,
     })
+}
+
+/// The bytes before the first event that others get too: the opening, and what handlers greet this reader with.
+fn opening(app: &App, subscription: &Subscription) -> Vec<u8> {
+    let mut bytes = stream::opening(app.config.padding, app.retry());
+    let counters = &app.shared.counters;
+    for event in subscription.take_greeting() {
+        counters.frames.add(1);
+        counters.bytes.add(event.wire().len() as u64);
+        bytes.extend_from_slice(event.wire());
+    }
+    bytes
 }
 
 /// What a client that comes back later gets now: not an error, which would end an EventSource for ever, but a stream that
@@ -197,6 +209,11 @@ fn ended_or(error: SubscribeError) -> Result<Answer, Refusal> {
         SubscribeError::NoTopics => no_topic(),
         SubscribeError::TooManyTopics { limit } => too_many(limit),
         SubscribeError::TopicLimit { limit } => refusal.limit(u64::from(limit)),
+        SubscribeError::Handler(HandlerError::Refused { .. }) => refusal.status(StatusCode::FORBIDDEN),
+        // It may do better when the reader comes back.
+        SubscribeError::Handler(HandlerError::Failed { .. }) => {
+            refusal.status(StatusCode::SERVICE_UNAVAILABLE).retry_after(5)
+        }
         _ => refusal,
     })
 }

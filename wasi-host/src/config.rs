@@ -38,6 +38,11 @@ fanfare_engine::options! {
         /// `shared`: an instance serves many events, one at a time. `per-event`: each event gets a new instance, and
         /// nothing of it outlives the event.
         ["handler.isolation"] isolation: Isolation = Kind::Choice(&["shared", "per-event"]), "shared";
+        /// Bytes that a handler may greet one reader with, all fields of all events together. A reader that takes nothing
+        /// costs as much until `timeouts.write`.
+        ["handler.greeting_bytes"] greeting_bytes: u64 = Kind::Bytes { min: 0, max: 16 * MIB }, "48KiB";
+        /// The time between two calls of a handler's `tick`, if it has one. Ticks that come while one runs are left out.
+        ["handler.tick"] tick: Duration = Kind::Duration { min: 100, max: 86_400_000 }, "1s";
         /// How many events an instance serves before it is replaced.
         ["handler.recycle"] recycle: u64 = Kind::Count { min: 1, max: 1_000_000_000 }, "10000";
         /// What becomes of an event whose handler fails: `reject` tells its publisher, `pass` broadcasts it unchanged,

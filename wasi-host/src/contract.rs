@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fanfare_engine::Draft;
+use fanfare_engine::{Draft, Visitor};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::fault::FaultKind;
@@ -22,6 +22,16 @@ pub(crate) const TRANSFORM: &str = "transform";
 pub(crate) const TRANSFORM_TYPE: &str = "func(event: event) -> outcome";
 /// The export that is called in a new instance.
 pub(crate) const INIT: &str = "init";
+/// The export that is asked about readers.
+pub(crate) const ON_SUBSCRIBE: &str = "on-subscribe";
+/// The export that is called when time has passed.
+pub(crate) const TICK: &str = "tick";
+/// The export that takes several events.
+pub(crate) const TRANSFORM_BATCH: &str = "transform-batch";
+
+/// The worlds of the exports that a handler may do without.
+pub(crate) const OPTIONAL: [(&str, &str); 4] =
+    [(INIT, "starting"), (ON_SUBSCRIBE, "welcoming"), (TICK, "ticking"), (TRANSFORM_BATCH, "batching")];
 
 /// The full name of an interface: `fanfare:handler/kv@0.1.0`.
 pub(crate) fn interface(name: &str) -> String {
@@ -65,6 +75,28 @@ impl<'a> EventIn<'a> {
     }
 }
 
+/// Who wants to read, borrowed.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct SubscriberIn<'a> {
+    topics: &'a [&'a str],
+    kinds: &'a [&'a str],
+    client: Option<&'a str>,
+    #[component(name = "last-event-id")]
+    last_event_id: Option<&'a str>,
+}
+
+impl<'a> SubscriberIn<'a> {
+    pub(crate) fn of(visitor: &'a Visitor<'_>) -> Self {
+        Self {
+            topics: &visitor.topics,
+            kinds: &visitor.events,
+            client: visitor.client,
+            last_event_id: visitor.last_event_id,
+        }
+    }
+}
+
 /// An event that a handler has made.
 #[derive(ComponentType, Lift, Debug)]
 #[component(record)]
@@ -104,6 +136,18 @@ pub(crate) enum Outcome {
     Emit(Vec<EventOut>),
     #[component(name = "reject")]
     Reject(String),
+}
+
+/// What a handler says about a reader.
+#[derive(ComponentType, Lift, Debug)]
+#[component(variant)]
+pub(crate) enum WelcomeOut {
+    #[component(name = "admit")]
+    Admit,
+    #[component(name = "greet")]
+    Greet(Vec<EventOut>),
+    #[component(name = "refuse")]
+    Refuse(String),
 }
 
 /// How much a line of the log matters.

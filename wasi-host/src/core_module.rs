@@ -6,7 +6,7 @@ use wasmparser::{Parser, Payload, Validator};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
-use crate::contract::{INIT, PACKAGE, TRANSFORM, VERSION, WIT};
+use crate::contract::{OPTIONAL, PACKAGE, TRANSFORM, VERSION, WIT};
 use crate::error::LoadError;
 
 /// What a section that describes a module's world is called, up to a name of its own.
@@ -99,8 +99,11 @@ impl Names {
 fn world(exports: &BTreeSet<String>) -> Result<(Resolve, WorldId), anyhow::Error> {
     let mut resolve = Resolve::default();
     resolve.push_str("handler.wit", WIT)?;
-    let optional =
-        if exports.contains(INIT) { format!("include {PACKAGE}starting@{VERSION};") } else { String::new() };
+    let optional: String = OPTIONAL
+        .iter()
+        .filter(|(export, _)| exports.contains(*export))
+        .map(|(_, world)| format!("include {PACKAGE}{world}@{VERSION};\n "))
+        .collect();
     let package = resolve.push_str(
         "module.wit",
         &format!("package fanfare:module;\nworld module {{\n include {PACKAGE}handler@{VERSION};\n {optional}\n}}\n"),

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fanfare_engine::{
-    Draft, Fault, Handler, HandlerStats, InvalidField, RESERVED_EVENT_PREFIX, Timestamp, Verdict,
-    check_event_type, check_topic, is_valid_id,
+    Draft, Fault, Handler, HandlerStats, InvalidField, RESERVED_EVENT_PREFIX, Timestamp, Verdict, Visitor,
+    Welcome, check_event_type, check_topic, is_valid_id,
 };
 use parking_lot::RwLock;
 
 use crate::config::{Config, Policy};
-use crate::contract::Outcome;
+use crate::contract::{EventOut, Outcome, WelcomeOut};
 use crate::error::LoadError;
 use crate::fault::{Breaker, FaultKind, WasmFault};
 use crate::host::Shared;
+use crate::instance::{Instance, Limits};
 use crate::load::{self, About, Module};
 use crate::meter::{Answer, Meter};
-use crate::pool::{Limits, Pool};
+use crate::pool::Pool;
 use crate::runtime::Runtime;
 
 /// The type of events that [`Policy::DeadLetter`] makes.
@@ -85,14 +86,106 @@ impl WasmHandler {
         self.current.read().module().about.clone()
     }
 
-    fn decide(&self, event: &Draft<'_>) -> Result<Verdict, WasmFault> {
-        let pool = Arc::clone(&self.current.read());
+    /// The code in use.
+    fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Calls an instance about `events` and counts it.
+    fn call<T>(
+        &self,
+        events: usize,
+        call: impl FnOnce(&mut Instance, &Limits) -> Result<T, WasmFault>,
+    ) -> Result<T, WasmFault> {
+        let pool = self.pool();
         let start = Instant::now();
-        let outcome = pool.call(event);
-        self.meter.call(start.elapsed());
-        let (answer, verdict) = verdict(event, outcome?)?;
+        let answer = pool.with(call);
+        self.meter.call(events as u64, start.elapsed());
+        answer
+    }
+
+    fn decide(&self, event: &Draft<'_>) -> Result<Verdict, WasmFault> {
+        let outcome = self.call(1, |instance, limits| instance.transform(event, limits))?;
+        self.judge(event, outcome)
+    }
+
+    fn decide_batch(&self, events: &[&Draft<'_>]) -> Result<Vec<Verdict>, WasmFault> {
+        let outcomes =
+            self.call(events.len(), |instance, limits| instance.transform_batch(events, limits))?;
+        events.iter().zip(outcomes).map(|(event, outcome)| self.judge(event, outcome)).collect()
+    }
+
+    fn judge(&self, event: &Draft<'_>, outcome: Outcome) -> Result<Verdict, WasmFault> {
+        let (answer, verdict) = verdict(event, outcome)?;
         self.meter.answer(answer);
         Ok(verdict)
+    }
+
+    fn decide_welcome(&self, visitor: &Visitor<'_>) -> Result<Welcome, WasmFault> {
+        let said = self.call(1, |instance, limits| instance.welcome(visitor, limits))?;
+        let (answer, welcome) = match said {
+            WelcomeOut::Admit => (Answer::Admit, Welcome::Admit),
+            WelcomeOut::Refuse(reason) => (Answer::Refuse, Welcome::Refuse(reason)),
+            WelcomeOut::Greet(events) => (Answer::Greet, Welcome::Greet(greeting(visitor, events)?)),
+        };
+        self.meter.answer(answer);
+        Ok(welcome)
+    }
+
+    fn decide_tick(&self) -> Result<Vec<Draft<'static>>, WasmFault> {
+        let events = self.call(1, Instance::tick)?;
+        let drafts = drafts(events)?;
+        self.meter.answer(Answer::Tick);
+        Ok(drafts)
+    }
+
+    /// Runs one decision by the rules of the breaker; the fault's text when there is none. `about` goes to the log.
+    fn guarded<T>(
+        &self,
+        about: &str,
+        now: Timestamp,
+        decide: impl FnOnce() -> Result<T, WasmFault>,
+    ) -> Result<T, String> {
+        if !self.breaker.allows(now) {
+            self.meter.rested();
+            return Err("it rests after many faults in a row".to_owned());
+        }
+        match decide() {
+            Ok(decision) => {
+                self.breaker.success();
+                Ok(decision)
+            }
+            Err(fault) => {
+                self.meter.fault(fault.kind);
+                let handler = self.shared.name.as_str();
+                tracing::debug!(handler, about, "handler failed: {fault}");
+                if let Some(pause_ms) = self.breaker.fault(now) {
+                    tracing::warn!(
+                        handler,
+                        pause_ms,
+                        "handler rests after many faults in a row, the last: {fault}"
+                    );
+                }
+                Err(fault.text)
+            }
+        }
+    }
+
+    /// How many of `events`, at least one, go into a batch: together they are no larger than an answer may be, so that
+    /// they find room in the memory of an instance.
+    fn as_many_as_fit(&self, events: &[&Draft<'_>]) -> usize {
+        let mut bytes = 0;
+        let fits = |event: &&&Draft<'_>| {
+            bytes += event.data.len() as u64;
+            bytes <= self.config.output_bytes
+        };
+        events.iter().take_while(fits).count().max(1)
+    }
+
+    /// Whether its code wants to be told that time has passed.
+    #[must_use]
+    pub fn ticks(&self) -> bool {
+        self.current.read().module().tick.is_some()
     }
 
     fn failed(&self, event: &Draft<'_>, fault: &str) -> Result<Verdict, Fault> {
@@ -115,29 +208,43 @@ impl WasmHandler {
 
 impl Handler for WasmHandler {
     fn handle(&self, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, Fault> {
-        if !self.breaker.allows(now) {
-            self.meter.rested();
-            return self.failed(event, "it rests after many faults in a row");
-        }
-        match self.decide(event) {
-            Ok(verdict) => {
-                self.breaker.success();
-                Ok(verdict)
-            }
-            Err(fault) => {
-                self.meter.fault(fault.kind);
-                let (handler, topic) = (self.shared.name.as_str(), &*event.topic);
-                tracing::debug!(handler, topic, "handler failed: {fault}");
-                if let Some(pause_ms) = self.breaker.fault(now) {
-                    tracing::warn!(
-                        handler,
-                        pause_ms,
-                        "handler rests after many faults in a row, the last: {fault}"
-                    );
-                }
-                self.failed(event, &fault.text)
+        self.guarded(&event.topic, now, || self.decide(event)).or_else(|fault| self.failed(event, &fault))
+    }
+
+    fn batches(&self) -> bool {
+        self.current.read().module().transform_batch.is_some()
+    }
+
+    fn handle_batch(&self, mut events: &[&Draft<'_>], now: Timestamp) -> Vec<Result<Verdict, Fault>> {
+        let mut answers = Vec::with_capacity(events.len());
+        while let Some(first) = events.first() {
+            let (now_these, later) = events.split_at(self.as_many_as_fit(events));
+            events = later;
+            match self.guarded(&first.topic, now, || self.decide_batch(now_these)) {
+                Ok(verdicts) => answers.extend(verdicts.into_iter().map(Ok)),
+                Err(fault) => answers.extend(now_these.iter().map(|event| self.failed(event, &fault))),
             }
         }
+        answers
+    }
+
+    fn welcomes(&self) -> bool {
+        self.current.read().module().on_subscribe.is_some()
+    }
+
+    /// A handler that decides who may read, and fails, admits nobody, unless its policy is to be as if it were not there.
+    fn welcome(&self, visitor: &Visitor<'_>, now: Timestamp) -> Result<Welcome, Fault> {
+        let topic = visitor.topics.first().copied().unwrap_or_default();
+        self.guarded(topic, now, || self.decide_welcome(visitor)).or_else(|fault| {
+            match self.config.on_fault {
+                Policy::Pass => Ok(Welcome::Admit),
+                Policy::Reject | Policy::Drop | Policy::DeadLetter => Err(Fault(fault)),
+            }
+        })
+    }
+
+    fn tick(&self, now: Timestamp) -> Result<Vec<Draft<'static>>, Fault> {
+        self.guarded("tick", now, || self.decide_tick()).map_err(Fault)
     }
 
     fn stats(&self) -> Option<HandlerStats> {
@@ -182,7 +289,20 @@ impl Trial {
     /// # Errors
     /// [`WasmFault`] when it fails.
     pub fn call(&self, event: &Draft<'_>) -> Result<Verdict, WasmFault> {
-        verdict(event, self.0.call(event)?).map(|(_, verdict)| verdict)
+        let outcome = self.0.with(|instance, limits| instance.transform(event, limits))?;
+        verdict(event, outcome).map(|(_, verdict)| verdict)
+    }
+
+    /// What it says to a reader.
+    ///
+    /// # Errors
+    /// [`WasmFault`] when it fails.
+    pub fn welcome(&self, visitor: &Visitor<'_>) -> Result<Welcome, WasmFault> {
+        Ok(match self.0.with(|instance, limits| instance.welcome(visitor, limits))? {
+            WelcomeOut::Admit => Welcome::Admit,
+            WelcomeOut::Refuse(reason) => Welcome::Refuse(reason),
+            WelcomeOut::Greet(events) => Welcome::Greet(greeting(visitor, events)?),
+        })
     }
 
     /// Whether an instance of it starts, and its `transform` has the type that the contract says.
@@ -212,13 +332,24 @@ fn ready(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result
     let module = Arc::new(load::load(runtime, name, bytes, config.file_bytes)?);
     let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
     let trial = Trial::of(runtime, Arc::clone(&module), values, config, 0);
-    match trial.0.call(&Draft::new("trial", "{}")) {
-        Err(fault) if fault.kind == FaultKind::Answer => Err(LoadError::Contract(fault.text)),
-        Err(fault) if matches!(fault.kind, FaultKind::Start | FaultKind::Timeout | FaultKind::Stack) => {
-            Err(LoadError::Start(fault.text))
+    let event = Draft::new("trial", "{}");
+    let reader = Visitor { topics: vec!["trial"], ..Visitor::default() };
+    let calls: [&dyn Fn() -> Result<(), WasmFault>; 4] = [
+        &|| trial.call(&event).map(drop),
+        &|| trial.0.with(|instance, limits| instance.transform_batch(&[&event, &event], limits)).map(drop),
+        &|| trial.welcome(&reader).map(drop),
+        &|| drafts(trial.0.with(Instance::tick)?).map(drop),
+    ];
+    for call in calls {
+        match call() {
+            Err(fault) if fault.kind == FaultKind::Answer => return Err(LoadError::Contract(fault.text)),
+            Err(fault) if matches!(fault.kind, FaultKind::Start | FaultKind::Timeout | FaultKind::Stack) => {
+                return Err(LoadError::Start(fault.text));
+            }
+            _ => {}
         }
-        _ => Ok(module),
     }
+    Ok(module)
 }
 
 /// What an answer means for the engine.
@@ -230,15 +361,34 @@ fn verdict(event: &Draft<'_>, outcome: Outcome) -> Result<(Answer, Verdict), Was
             let changed = Draft { data: data.into(), ..event.clone() };
             (Answer::Replace, Verdict::Replace(changed.into_owned()))
         }
-        Outcome::Emit(events) => {
-            let drafts: Vec<_> = events.into_iter().map(|event| event.into_draft()).collect();
-            for draft in &drafts {
-                publishable(draft)?;
-            }
-            (Answer::Emit, Verdict::Emit(drafts))
-        }
+        Outcome::Emit(events) => (Answer::Emit, Verdict::Emit(drafts(events)?)),
         Outcome::Reject(reason) => (Answer::Reject, Verdict::Refuse(reason)),
     })
+}
+
+/// Events that a handler has made, as the engine takes them.
+fn drafts(events: Vec<EventOut>) -> Result<Vec<Draft<'static>>, WasmFault> {
+    let drafts: Vec<_> = events.into_iter().map(EventOut::into_draft).collect();
+    drafts.iter().try_for_each(publishable)?;
+    Ok(drafts)
+}
+
+/// Events that a reader is greeted with.
+fn greeting(visitor: &Visitor<'_>, events: Vec<EventOut>) -> Result<Vec<Draft<'static>>, WasmFault> {
+    let wrong = |why: String| {
+        let text = format!("it greets with an event that cannot be sent: {why}");
+        Err(WasmFault::new(FaultKind::Answer, text))
+    };
+    let drafts = drafts(events)?;
+    for draft in &drafts {
+        if !visitor.topics.contains(&&*draft.topic) {
+            return wrong(format!("its topic {:?} is not of the subscriber's topics", draft.topic));
+        }
+        if draft.id.is_some() {
+            return wrong("it has an id, which only the hub can give it".to_owned());
+        }
+    }
+    Ok(drafts)
 }
 
 /// Whether the engine would take it: the engine would blame the publisher for what is the handler's fault.

@@ -61,6 +61,12 @@ mod script;
 mod load;
 
 #[cfg(feature = "wasm")]
+mod export;
+
+#[cfg(feature = "wasm")]
+mod instance;
+
+#[cfg(feature = "wasm")]
 mod pool;
 
 #[cfg(feature = "wasm")]
@@ -70,7 +76,11 @@ mod handler;
 mod watch;
 
 #[cfg(feature = "wasm")]
+mod beat;
+
+#[cfg(feature = "wasm")]
 pub use {
+    beat::Beat,
     contract::WIT,
     error::LoadError,
     fault::{FaultKind, WasmFault},

@@ -11,7 +11,10 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, types};
 use wasmtime::{Engine, Precompiled};
 
-use crate::contract::{INIT, INTERFACES, PACKAGE, SCRIPT_HOST, TRANSFORM, TRANSFORM_TYPE, interface};
+use crate::contract::{
+    INIT, INTERFACES, ON_SUBSCRIBE, PACKAGE, SCRIPT_HOST, TICK, TRANSFORM, TRANSFORM_BATCH, TRANSFORM_TYPE,
+    interface,
+};
 use crate::error::LoadError;
 use crate::host::State;
 use crate::runtime::Runtime;
@@ -39,6 +42,9 @@ pub(crate) struct Module {
     pub(crate) pre: InstancePre<State>,
     pub(crate) transform: ComponentExportIndex,
     pub(crate) init: Option<ComponentExportIndex>,
+    pub(crate) on_subscribe: Option<ComponentExportIndex>,
+    pub(crate) tick: Option<ComponentExportIndex>,
+    pub(crate) transform_batch: Option<ComponentExportIndex>,
     pub(crate) about: About,
 }
 
@@ -164,7 +170,8 @@ fn module(
     let mut init = None;
     for (name, item) in types.exports(engine) {
         match (name, item.ty) {
-            (TRANSFORM, _) => about.exports.push(name.to_owned()),
+            // Their types are checked with the first instance.
+            (TRANSFORM | ON_SUBSCRIBE | TICK | TRANSFORM_BATCH, _) => about.exports.push(name.to_owned()),
             (INIT, ComponentItem::ComponentFunc(func)) if is_init(&func) => {
                 about.exports.push(name.to_owned());
                 init = component.get_export_index(None, INIT);
@@ -173,7 +180,9 @@ fn module(
             _ => about.unused_exports.push(name.to_owned()),
         }
     }
-    Ok(Module { pre, transform, init, about })
+    let [on_subscribe, tick, transform_batch] =
+        [ON_SUBSCRIBE, TICK, TRANSFORM_BATCH].map(|name| component.get_export_index(None, name));
+    Ok(Module { pre, transform, init, on_subscribe, tick, transform_batch, about })
 }
 
 /// Whether it is `func() -> result<_, string>`.

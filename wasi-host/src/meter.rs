@@ -20,14 +20,24 @@ pub(crate) enum Answer {
     Replace,
     Emit,
     Reject,
+    /// To a reader.
+    Admit,
+    Greet,
+    Refuse,
+    /// Time had passed.
+    Tick,
 }
 
-const ANSWERS: [(Answer, &str); 5] = [
+const ANSWERS: [(Answer, &str); 9] = [
     (Answer::Pass, "pass"),
     (Answer::Drop, "drop"),
     (Answer::Replace, "replace"),
     (Answer::Emit, "emit"),
     (Answer::Reject, "reject"),
+    (Answer::Admit, "admit"),
+    (Answer::Greet, "greet"),
+    (Answer::Refuse, "refuse"),
+    (Answer::Tick, "tick"),
 ];
 
 /// Counters of one handler, over all code that it has run.
@@ -48,12 +58,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn call(&self, took: Duration) {
-        self.calls.fetch_add(1, Relaxed);
+    /// Counts `events` that one call decided about, at the same share of its time each.
+    pub(crate) fn call(&self, events: u64, took: Duration) {
+        self.calls.fetch_add(events, Relaxed);
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.time_ns.fetch_add(ns, Relaxed);
-        if let Some(bucket) = BOUNDS_US.iter().position(|bound| ns <= bound * 1_000) {
-            self.times[bucket].fetch_add(1, Relaxed);
+        let each = ns / events.max(1);
+        if let Some(bucket) = BOUNDS_US.iter().position(|bound| each <= bound * 1_000) {
+            self.times[bucket].fetch_add(events, Relaxed);
         }
     }
 
@@ -139,7 +151,7 @@ mod tests {
     fn times_add_up() {
         let meter = Meter::default();
         for us in [1, 1, 3, 9_999, 60_001] {
-            meter.call(Duration::from_micros(us));
+            meter.call(1, Duration::from_micros(us));
         }
         let stats = meter.snapshot(0);
         assert_eq!((stats.calls, stats.time_ns), (5, 70_005_000));

@@ -3,42 +3,14 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use fanfare_engine::{Draft, Handler, Verdict};
 use fanfare_wasi_host::{Config, WasmHandler};
 use support::*;
 
-/// Builds a C file with the command that its header gives.
-fn build(source: &Path) -> Vec<u8> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let module = folder.path().join("handler.wasm");
-    let built = Command::new("clang")
-        .args([
-            "--target=wasm32",
-            "-O2",
-            "-mbulk-memory",
-            "-nostdlib",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-Wl,--no-entry",
-            "-o",
-        ])
-        .arg(&module)
-        .arg(source)
-        .output()
-        .expect("clang runs; `cargo xtask install-deps` installs clang and lld");
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{}: {said}", source.display());
-    std::fs::read(&module).expect("a module")
-}
-
 fn example(name: &str, config: &Config) -> WasmHandler {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/handlers/c");
-    let bytes = build(&examples.join(name).with_extension("c"));
+    let bytes = build_example(name);
     WasmHandler::new(&RUNTIME, name, &bytes, config).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -178,13 +150,8 @@ fn the_header_speaks_the_whole_contract() {
             ff_log(FF_INFO, FF_TEXT("all is well"));
             return ff_replace(FF_JOIN(FF_TEXT("<"), ff_number(INT64_MIN), FF_TEXT("|"), ff_number(0), FF_TEXT(">")));
         }"#;
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("contract.c");
-    std::fs::write(&file, source).expect("written");
-    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/handlers/c/fanfare_handler.h");
-    std::fs::copy(header, folder.path().join("fanfare_handler.h")).expect("copied");
     let config = Config { config: vec!["set=value".into()], ..Config::default() };
-    let handler = load_with(&build(&file), &config).expect("sound");
+    let handler = load_with(&build_source(source), &config).expect("sound");
     let event = Draft::new("topic", "x").with_event("kind").with_id("id-1");
     for _ in 0..3 {
         let verdict = handler.handle(&event, NOW).expect("no fault");

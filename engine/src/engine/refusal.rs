@@ -95,6 +95,12 @@ impl fmt::Display for BatchError {
 
 impl std::error::Error for BatchError {}
 
+impl From<HandlerError> for PublishError {
+    fn from(error: HandlerError) -> Self {
+        Self::Handler(error)
+    }
+}
+
 impl From<InvalidField> for PublishError {
     fn from(field: InvalidField) -> Self {
         Self::Invalid(field)

@@ -5,12 +5,17 @@
 //! in which they passed, wherever they came from. Locks are taken handler by handler and sorted within one. Chains
 //! grow at their end only, and who leaves one never comes back with the same locks: the handlers that two chains share
 //! stand in the same order in both, so two publishers cannot wait for each other.
+//!
+//! A handler that is asked about a reader, or that makes events on its own, is called with all of its locks held: then
+//! every event that has passed it is committed. They are taken in the same order.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Fault, HandlerInfo, HandlerSpec, OnFault, Verdict};
+use super::{Fault, HandlerInfo, HandlerSpec, MAX_BATCH, OnFault, Verdict, Visitor, Welcome};
 use crate::code::Code;
+use crate::config::Config;
 use crate::draft::Draft;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::time::Timestamp;
@@ -18,14 +23,14 @@ use crate::time::Timestamp;
 /// How many locks a handler has. Topics that share one by hash wait for each other, no more.
 const ORDERS: usize = 64;
 
-/// Why an event did not get through the chain.
+/// Why an event did not get through the chain, or a reader not in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandlerError {
     /// A handler refused it, for the reason given.
     Refused {
         /// The handler's name.
         handler: String,
-        /// Its words, for the publisher.
+        /// Its words, for the publisher or reader.
         reason: String,
     },
     /// A handler failed and its policy is [`OnFault::Closed`].
@@ -114,23 +119,46 @@ impl Chain {
         now: Timestamp,
         held: &mut Held<'c>,
     ) -> Result<Vec<(usize, Draft<'a>)>, (usize, HandlerError)> {
+        self.run_behind(0, drafts, now, held)
+    }
+
+    /// As [`run`](Self::run), through the handlers from place `first` on.
+    pub(crate) fn run_behind<'c, 'a>(
+        &'c self,
+        first: usize,
+        drafts: Vec<Draft<'a>>,
+        now: Timestamp,
+        held: &mut Held<'c>,
+    ) -> Result<Vec<(usize, Draft<'a>)>, (usize, HandlerError)> {
         let mut events: Vec<_> = drafts.into_iter().enumerate().collect();
-        for Stage { spec, orders } in &self.0 {
+        for Stage { spec, orders } in &self.0[first..] {
             let mut wanted: Vec<usize> = events
                 .iter()
-                .filter(|(_, event)| spec.topics.matches(&event.topic))
+                .filter(|(_, event)| spec.wants(event))
                 .map(|(_, event)| order_of(&event.topic))
                 .collect();
+            let together = wanted.len() > 1 && spec.handler.batches();
             wanted.sort_unstable();
             wanted.dedup();
             held.0.extend(wanted.into_iter().map(|at| orders[at].lock()));
+            let mut answers = VecDeque::new();
             let mut next = Vec::with_capacity(events.len());
-            for (index, event) in events {
-                if !spec.topics.matches(&event.topic) {
-                    next.push((index, event));
+            for at in 0..events.len() {
+                let index = events[at].0;
+                if !spec.wants(&events[at].1) {
+                    next.push((index, std::mem::take(&mut events[at].1)));
                     continue;
                 }
-                match spec.call(&event, now).map_err(|error| (index, error))? {
+                if together && answers.is_empty() {
+                    let ahead = events[at..].iter().map(|(_, event)| event).filter(|event| spec.wants(event));
+                    answers.extend(spec.call_batch(&ahead.take(MAX_BATCH).collect::<Vec<_>>(), now));
+                }
+                let event = std::mem::take(&mut events[at].1);
+                let answer = match answers.pop_front() {
+                    Some(answer) => spec.decided(answer),
+                    None => spec.call(&event, now),
+                };
+                match answer.map_err(|error| (index, error))? {
                     Verdict::Pass => next.push((index, event)),
                     Verdict::Replace(event) => next.push((index, event)),
                     Verdict::Drop => {}
@@ -147,6 +175,74 @@ impl Chain {
         }
         Ok(events)
     }
+
+    /// Asks the handlers of a reader's topics about him, in order. What those say who greet him, or `None` if nobody
+    /// does; what is held then keeps events from passing these handlers until he is there.
+    pub(crate) fn welcome<'c>(
+        &'c self,
+        visitor: &Visitor<'_>,
+        config: &Config,
+        now: Timestamp,
+        held: &mut Held<'c>,
+    ) -> Result<Option<Vec<Draft<'static>>>, HandlerError> {
+        let mut greeting = None;
+        for Stage { spec, orders } in &self.0 {
+            let topics: Vec<&str> =
+                visitor.topics.iter().copied().filter(|topic| spec.topics.matches(topic)).collect();
+            if topics.is_empty() || !spec.handler.welcomes() {
+                continue;
+            }
+            held.0.extend(orders.iter().map(Mutex::lock));
+            let visitor = Visitor { topics, ..visitor.clone() };
+            let asked = || {
+                let answer = spec.handler.welcome(&visitor, now)?;
+                if let Welcome::Greet(made) = &answer {
+                    made.iter().try_for_each(|event| greets(event, &visitor, config))?;
+                }
+                Ok(answer)
+            };
+            match spec.guarded(Welcome::Admit, asked)? {
+                Welcome::Admit => {}
+                Welcome::Greet(made) => greeting.get_or_insert_with(Vec::new).extend(made),
+                Welcome::Refuse(reason) => {
+                    return Err(HandlerError::Refused { handler: spec.name.to_string(), reason });
+                }
+            }
+        }
+        Ok(greeting)
+    }
+
+    /// Lets the first handler of that name make events. Their place in the chain is behind it: the number to
+    /// [`run_behind`](Self::run_behind). `None` if there is no such handler.
+    pub(crate) fn tick<'c>(
+        &'c self,
+        name: &str,
+        now: Timestamp,
+        held: &mut Held<'c>,
+    ) -> Result<Option<(usize, Vec<Draft<'static>>)>, HandlerError> {
+        let Some(at) = self.0.iter().position(|stage| stage.spec.name == name) else { return Ok(None) };
+        let Stage { spec, orders } = &self.0[at];
+        held.0.extend(orders.iter().map(Mutex::lock));
+        let made = spec.guarded(Vec::new(), || spec.handler.tick(now))?;
+        Ok(Some((at + 1, made)))
+    }
+}
+
+/// Whether a reader can be greeted by this event.
+fn greets(event: &Draft<'_>, visitor: &Visitor<'_>, config: &Config) -> Result<(), Fault> {
+    let (size, limit) = (event.data.len() as u64, config.limits.event_bytes);
+    let wrong = if let Err(error) = event.check(&config.epoch) {
+        error.to_string()
+    } else if !visitor.topics.contains(&&*event.topic) {
+        "its topic is none that the reader reads and the handler handles".to_owned()
+    } else if event.id.is_some() {
+        "it has an id of its own".to_owned()
+    } else if size > limit {
+        format!("its data of {size} bytes is larger than {limit} bytes (limits.event_bytes)")
+    } else {
+        return Ok(());
+    };
+    Err(Fault(format!("it greets with an event that cannot be sent: {wrong}")))
 }
 
 /// The lock of a topic among those of a handler.
@@ -156,13 +252,42 @@ fn order_of(topic: &str) -> usize {
 }
 
 impl HandlerSpec {
+    fn wants(&self, event: &Draft<'_>) -> bool {
+        self.topics.matches(&event.topic)
+    }
+
     fn call(&self, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, HandlerError> {
-        // A handler is foreign code: what it leaves behind after a panic is its own affair, the engine's state is not
-        // touched while it runs.
-        let result = catch_unwind(AssertUnwindSafe(|| self.handler.handle(event, now)));
-        match result.unwrap_or_else(|_| Err(Fault("it panicked".into()))) {
-            Ok(verdict) => Ok(verdict),
-            Err(_) if self.on_fault == OnFault::Open => Ok(Verdict::Pass),
+        self.guarded(Verdict::Pass, || self.handler.handle(event, now))
+    }
+
+    /// Exactly as many answers as events.
+    fn call_batch(&self, events: &[&Draft<'_>], now: Timestamp) -> Vec<Result<Verdict, Fault>> {
+        let answers = catch_unwind(AssertUnwindSafe(|| self.handler.handle_batch(events, now)));
+        let fault = match &answers {
+            Ok(answers) => format!("it answered {} of {} events", answers.len(), events.len()),
+            Err(_) => "it panicked".to_owned(),
+        };
+        let mut answers = answers.unwrap_or_default();
+        answers.resize(events.len(), Err(Fault(fault)));
+        answers
+    }
+
+    /// Runs foreign code: what it leaves behind after a panic is its own affair, the engine's state is not touched
+    /// while it runs. `open` is what stands for its answer when it fails and is not to be in the way.
+    fn guarded<T>(&self, open: T, call: impl FnOnce() -> Result<T, Fault>) -> Result<T, HandlerError> {
+        let result =
+            catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(Fault("it panicked".into())));
+        self.judged(open, result)
+    }
+
+    fn decided(&self, answer: Result<Verdict, Fault>) -> Result<Verdict, HandlerError> {
+        self.judged(Verdict::Pass, answer)
+    }
+
+    fn judged<T>(&self, open: T, result: Result<T, Fault>) -> Result<T, HandlerError> {
+        match result {
+            Ok(answer) => Ok(answer),
+            Err(_) if self.on_fault == OnFault::Open => Ok(open),
             Err(fault) => Err(HandlerError::Failed { handler: self.name.to_string(), fault }),
         }
     }

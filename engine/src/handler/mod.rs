@@ -5,10 +5,14 @@
 //! Events of one topic pass them one after the other and are committed in that order, so what a handler says last is
 //! what readers see last. Topics that no handler wants take no extra lock.
 //!
-//! A handler sees drafts only, never history or subscribers.
+//! A handler may also be asked about readers who come, and make events on its own when time has passed. Both happen while
+//! no event is between it and history, so what it says then fits between two events.
+//!
+//! A handler sees drafts only, never history or subscriptions.
 
 mod chain;
 mod stats;
+mod welcome;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,6 +20,7 @@ use std::fmt;
 pub use chain::HandlerError;
 pub(crate) use chain::{Chain, Held};
 pub use stats::{HandlerInfo, HandlerStats};
+pub use welcome::{Visitor, Welcome};
 
 use crate::draft::Draft;
 use crate::time::Timestamp;
@@ -23,8 +28,8 @@ use crate::time::Timestamp;
 /// User code that transforms events.
 ///
 /// `handle` may be called from several threads at once for different topics, and from one at a time for the same topic.
-/// It must not publish to the hub it is called by (emit instead): the topic's order is held meanwhile. It should
-/// be quick: its publisher waits, and so may publishers to other topics of the handler. A panic counts as a [`Fault`].
+/// No method may publish or subscribe to the hub it is called by (emit instead): the topic's order is held meanwhile. They
+/// should be quick: the caller waits, and so may publishers to other topics of the handler. A panic counts as a [`Fault`].
 pub trait Handler: Send + Sync {
     /// Decides about one event.
     ///
@@ -32,11 +37,50 @@ pub trait Handler: Send + Sync {
     /// [`Fault`] when the handler itself failed; its [`OnFault`] policy then decides about the event.
     fn handle(&self, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, Fault>;
 
+    /// Whether events of one batch are to come together, by [`handle_batch`](Self::handle_batch).
+    fn batches(&self) -> bool {
+        false
+    }
+
+    /// Decides about several events, at most [`MAX_BATCH`], in their order: one answer for each. Called if
+    /// [`batches`](Self::batches).
+    fn handle_batch(&self, events: &[&Draft<'_>], now: Timestamp) -> Vec<Result<Verdict, Fault>> {
+        events.iter().map(|event| self.handle(event, now)).collect()
+    }
+
+    /// Whether it wants to be asked about readers, by [`welcome`](Self::welcome).
+    fn welcomes(&self) -> bool {
+        false
+    }
+
+    /// Decides about a reader of its topics, before that one is there. Meanwhile no event is between this handler and
+    /// history, whatever its topic: a greeting tells of every event that is published, and of none that is not.
+    ///
+    /// # Errors
+    /// [`Fault`] when the handler itself failed; by its [`OnFault`] policy the reader is admitted or refused.
+    fn welcome(&self, visitor: &Visitor<'_>, now: Timestamp) -> Result<Welcome, Fault> {
+        let _ = (visitor, now);
+        Ok(Welcome::Admit)
+    }
+
+    /// Makes events because time has passed; see [`Engine::tick_handler`](crate::Engine::tick_handler). As with
+    /// [`welcome`](Self::welcome), no event is between this handler and history.
+    ///
+    /// # Errors
+    /// [`Fault`] when the handler itself failed; nothing is published then.
+    fn tick(&self, now: Timestamp) -> Result<Vec<Draft<'static>>, Fault> {
+        let _ = now;
+        Ok(Vec::new())
+    }
+
     /// What it has done so far, if it counts.
     fn stats(&self) -> Option<HandlerStats> {
         None
     }
 }
+
+/// The most events that [`Handler::handle_batch`] gets at once.
+pub const MAX_BATCH: usize = 64;
 
 /// What a handler says about an event.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 /// Counters of one handler at one moment. They grow from 0 over the handler's life, whatever code it runs by now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HandlerStats {
-    /// Events it was called for.
+    /// Events that it was called for, and calls for readers and for time that passed.
     pub calls: u64,
     /// What it answered, by outcome.
     pub outcomes: Vec<(&'static str, u64)>,
     /// How it failed, by kind.
     pub faults: Vec<(&'static str, u64)>,
-    /// Events decided by its fault policy without a call, while it rested after many faults in a row.
+    /// Events, and readers, decided by its fault policy without a call, while it rested after many faults in a row.
     pub rested: u64,
     /// How long the calls took, all together, in nanoseconds.
     pub time_ns: u64,

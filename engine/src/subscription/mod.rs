@@ -19,6 +19,9 @@
 //! another epoch, from the future, given to several events) gets a gap notice before anything else, then all that is
 //! retained.
 //!
+//! **The greeting.** What handlers say to a reader comes first. The cursor is opened while events are kept from passing
+//! those handlers, so that every event they tell of is behind it and every other one before it.
+//!
 //! **The seam.** The subscription is registered with its topics before its start is resolved, and it reads up to the
 //! committed position only. So an event is either found in history or announced to the watcher: none is between.
 
@@ -37,6 +40,7 @@ use crate::code::Code;
 use crate::core::{Core, WeakAny};
 use crate::draft::{InvalidField, check_topic};
 use crate::fanout::Watcher;
+use crate::handler::HandlerError;
 use crate::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -129,7 +133,7 @@ impl FromStr for LagPolicy {
 crate::setting_by_name!(LagPolicy);
 
 /// Why a subscription was not made. Nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubscribeError {
     /// A field breaks its rules.
@@ -148,6 +152,8 @@ pub enum SubscribeError {
     },
     /// Every topic is closed and the reader has everything: there will never be anything to read.
     Closed,
+    /// A handler refused the reader, or failed.
+    Handler(HandlerError),
 }
 
 impl SubscribeError {
@@ -159,6 +165,7 @@ impl SubscribeError {
             Self::NoTopics | Self::TooManyTopics { .. } => Code::InvalidTopic,
             Self::TopicLimit { .. } => Code::LimitTopics,
             Self::Closed => Code::TopicClosed,
+            Self::Handler(error) => error.code(),
         }
     }
 }
@@ -171,6 +178,10 @@ impl fmt::Display for SubscribeError {
             Self::TooManyTopics { limit } => write!(f, "more than {limit} topics (limits.topics_per_stream)"),
             Self::TopicLimit { limit } => write!(f, "the hub holds {limit} topics already (limits.topics)"),
             Self::Closed => f.write_str("every topic is closed and read to its end"),
+            Self::Handler(HandlerError::Refused { handler, reason }) => {
+                write!(f, "handler {handler} refused the reader: {reason}")
+            }
+            Self::Handler(error) => error.fmt(f),
         }
     }
 }
@@ -180,6 +191,12 @@ impl std::error::Error for SubscribeError {}
 impl From<InvalidField> for SubscribeError {
     fn from(field: InvalidField) -> Self {
         Self::Invalid(field)
+    }
+}
+
+impl From<HandlerError> for SubscribeError {
+    fn from(error: HandlerError) -> Self {
+        Self::Handler(error)
     }
 }
 
@@ -200,13 +217,18 @@ struct Shared {
 }
 
 impl Subscription {
+    /// `asks`: handlers are asked about the reader, who may have a name.
     pub(crate) fn open(
         core: &Arc<Core>,
         watcher: &Watcher,
         options: &SubscribeOptions<'_>,
+        asks: Option<Option<&str>>,
         now: Timestamp,
     ) -> Result<Self, SubscribeError> {
-        let state = start::open(core, watcher, options, now)?;
+        let state = match asks.and_then(|client| Some((core.any_chain()?, client))) {
+            None => start::open(core, watcher, options, now)?,
+            Some((chain, client)) => start::open_asking(core, &chain, watcher, options, client, now)?,
+        };
         for topic in state.topics() {
             topic.add_readers(1);
         }
@@ -253,6 +275,13 @@ impl Subscription {
     /// there is".
     pub fn pull_through(&self, out: &mut Vec<Frame>, max_bytes: usize, through: u64) -> Pulled {
         self.0.state.lock().pull(&self.0.core, &self.0.watcher, self.0.lag, out, max_bytes, through)
+    }
+
+    /// Takes the greeting of handlers out of what is to be pulled, where it stands before everything else. For who has
+    /// another way to write it first. Empty when there is none, or it has been pulled.
+    #[must_use]
+    pub fn take_greeting(&self) -> Vec<Frame> {
+        self.0.state.lock().take_greeting()
     }
 
     /// Pulls, or, when there is nothing, arranges that `cx` is woken. For a subscription whose watcher nobody else

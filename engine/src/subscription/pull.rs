@@ -32,6 +32,8 @@ pub(super) struct State {
     cursor: u64,
     entries: Vec<Entry>,
     filter: Filter,
+    /// What handlers have to say first.
+    greeting: Vec<Frame>,
     /// The id after which something is missing: told before the next frame.
     gap: Option<Box<str>>,
     arrival: Arrival,
@@ -180,6 +182,7 @@ impl State {
             cursor,
             entries,
             filter,
+            greeting: Vec::new(),
             gap: gap.map(Box::from),
             arrival,
             lapped: false,
@@ -198,6 +201,15 @@ impl State {
     /// Whether a page was asked for and has not been taken: `Idle` says nothing about what is in history then.
     pub(super) fn is_waiting(&self) -> bool {
         self.replay.as_ref().is_some_and(Replay::is_waiting)
+    }
+
+    /// Puts `frames` before everything else, as far as the reader wants their types.
+    pub(super) fn greet(&mut self, frames: impl Iterator<Item = Frame>) {
+        self.greeting = frames.filter(|frame| self.filter.passes(frame)).collect();
+    }
+
+    pub(super) fn take_greeting(&mut self) -> Vec<Frame> {
+        std::mem::take(&mut self.greeting)
     }
 
     pub(super) fn cursor(&self) -> u64 {
@@ -234,6 +246,7 @@ impl State {
         max_bytes: usize,
         through: u64,
     ) -> Pulled {
+        out.append(&mut self.greeting);
         if self.lapped {
             return Pulled::Lapped;
         }

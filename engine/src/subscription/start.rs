@@ -3,13 +3,15 @@
 use super::pull::{Arrival, Entry, Filter, State};
 use super::{LagPolicy, Start, SubscribeError, SubscribeOptions};
 use crate::core::Core;
-use crate::draft::{Field, InvalidField, Reason, check_client, check_event_type, check_topic};
+use crate::draft::{Draft, Field, InvalidField, Reason, check_client, check_event_type, check_topic};
 use crate::fanout::Watcher;
+use crate::handler::{Chain, Held, Visitor};
 use crate::history::{Found, Ring};
 use crate::journal::ReadFrom;
 use crate::sync::Arc;
 use crate::time::Timestamp;
 use crate::topic::Topic;
+use crate::wire::NewFrame;
 
 /// Longest id that a reader may ask to resume after, in bytes; it is repeated in the gap notice.
 const MAX_REQUESTED_BYTES: usize = 1024;
@@ -56,6 +58,38 @@ pub(super) fn open(
         }
         return Ok(state);
     }
+}
+
+/// Asks the handlers of the topics about a reader, then opens; who is greeted reads on from there.
+pub(super) fn open_asking(
+    core: &Core,
+    chain: &Chain,
+    watcher: &Watcher,
+    options: &SubscribeOptions<'_>,
+    client: Option<&str>,
+    now: Timestamp,
+) -> Result<State, SubscribeError> {
+    let visitor = Visitor {
+        topics: check(core, options)?,
+        events: options.events.iter().map(|event| &**event).collect(),
+        client,
+        last_event_id: match &options.start {
+            Start::After(id) => Some(&**id),
+            _ => None,
+        },
+    };
+    let mut held = Held::default();
+    let Some(greeting) = chain.welcome(&visitor, &core.config, now, &mut held)? else {
+        drop(held);
+        return open(core, watcher, options, now);
+    };
+    let options = SubscribeOptions { start: Start::Live, ..options.clone() };
+    let mut state = open(core, watcher, &options, now)?;
+    drop(held);
+    let (epoch, seq) = (&core.config.epoch, state.cursor());
+    let rendered = |draft: Draft<'static>| NewFrame::render(draft.topic.as_ref().into(), &draft, now);
+    state.greet(greeting.into_iter().map(|draft| rendered(draft).seal(epoch, seq)));
+    Ok(state)
 }
 
 /// Enters one more topic, to be read from now on.
@@ -134,7 +168,7 @@ fn find(core: &Core, names: &[&str], now: Timestamp) -> Result<Vec<Arc<Topic>>, 
     if core.directory.without_room(names.iter().copied()).is_some() {
         return Err(full);
     }
-    names.iter().map(|name| core.directory.open(name, &core.log, now).map_err(|_| full)).collect()
+    names.iter().map(|name| core.directory.open(name, &core.log, now).map_err(|_| full.clone())).collect()
 }
 
 /// A start that needs no look-up any more, and what must be told first.

@@ -4,7 +4,8 @@
  *
  *     clang --target=wasm32 -O2 -mbulk-memory -nostdlib -Wl,--no-entry -o handler.wasm handler.c
  *
- * Include it in one source file. It follows the contract fanfare:handler@0.1.0 (wit/handler.wit) by the component
+ * Include it in one source file. Before that, `#define FF_ON_SUBSCRIBE`, `FF_TICK` or `FF_TRANSFORM_BATCH` to have your
+ * `on_subscribe`, `tick` or `transform_batch` called as well. It follows the contract fanfare:handler@0.1.0 (wit/handler.wit) by the component
  * model's canonical ABI; the host makes the component.
  *
  * Memory: ff_alloc gives memory until the answer has been read; then everything is freed at once. Texts that the host
@@ -55,8 +56,36 @@ enum { FF_DEBUG, FF_INFO, FF_WARN, FF_ERROR };
 /* Why the store was not changed. */
 enum { FF_KV_OK = 0, FF_KV_FULL = 1, FF_KV_INVALID_KEY = 2, FF_KV_NOT_A_NUMBER = 3 };
 
+/* Somebody who wants to read. */
+typedef struct {
+    struct {
+        const ff_text *ptr;
+        size_t len;
+    } topics; /* those that this handler handles; at least one */
+    struct {
+        const ff_text *ptr;
+        size_t len;
+    } kinds;                 /* event types; none means all */
+    ff_option client;        /* its name */
+    ff_option last_event_id; /* it resumes after this id */
+} ff_subscriber;
+
+enum { FF_ADMIT, FF_GREET, FF_REFUSE };
+
+/* What becomes of a subscriber: make one with the functions below. */
+typedef ff_outcome ff_welcome;
+
 /* Yours: called for each event, those of one topic one after the other. */
 ff_outcome transform(const ff_event *event);
+
+/* Yours, if you define FF_ON_SUBSCRIBE: called for each reader, while no event is under way. */
+ff_welcome on_subscribe(const ff_subscriber *subscriber);
+
+/* Yours, if you define FF_TICK: called when time has passed (handler.tick). Stores events and returns how many. */
+size_t tick(ff_event **events);
+
+/* Yours, if you define FF_TRANSFORM_BATCH: called for events published in one step. Fills in one outcome for each. */
+void transform_batch(const ff_event *events, size_t count, ff_outcome *outcomes);
 
 #define FF_TEXT(literal) ((ff_text){(literal), sizeof(literal) - 1})
 #define FF_NONE ((ff_option){false, {NULL, 0}})
@@ -68,6 +97,13 @@ static inline ff_outcome ff_replace(ff_text data) { return (ff_outcome){.kind = 
 static inline ff_outcome ff_reject(ff_text reason) { return (ff_outcome){.kind = FF_REJECT, .text = reason}; }
 static inline ff_outcome ff_emit(ff_event *events, size_t count) {
     return (ff_outcome){.kind = FF_EMIT, .events = {events, count}};
+}
+
+static inline ff_welcome ff_admit(void) { return (ff_welcome){.kind = FF_ADMIT}; }
+static inline ff_welcome ff_refuse(ff_text reason) { return (ff_welcome){.kind = FF_REFUSE, .text = reason}; }
+/* These first, then what is published from now on. They have topics of the subscriber's and no id. */
+static inline ff_welcome ff_greet(ff_event *events, size_t count) {
+    return (ff_welcome){.kind = FF_GREET, .events = {events, count}};
 }
 
 /* ---- Memory ---- */
@@ -94,7 +130,7 @@ __attribute__((export_name("cabi_realloc"))) void *ff_realloc(void *old, size_t 
     return at;
 }
 
-/* ---- The export ---- */
+/* ---- The exports ---- */
 
 __attribute__((export_name("transform"))) ff_outcome *ff_transform(
     const char *topic, size_t topic_len, uint32_t has_kind, const char *kind, size_t kind_len, uint32_t has_id,
@@ -109,6 +145,62 @@ __attribute__((export_name("cabi_post_transform"))) void ff_after_transform(ff_o
     (void)outcome;
     ff_next = 0;
 }
+
+#ifdef FF_ON_SUBSCRIBE
+__attribute__((export_name("on-subscribe"))) ff_welcome *ff_on_subscribe(
+    const ff_text *topics, size_t topics_len, const ff_text *kinds, size_t kinds_len, uint32_t has_client,
+    const char *client, size_t client_len, uint32_t has_last, const char *last, size_t last_len) {
+    ff_subscriber subscriber = {
+        {topics, topics_len}, {kinds, kinds_len}, {has_client != 0, {client, client_len}}, {has_last != 0, {last, last_len}}};
+    ff_welcome *welcome = ff_alloc(sizeof *welcome);
+    *welcome = on_subscribe(&subscriber);
+    return welcome;
+}
+
+__attribute__((export_name("cabi_post_on-subscribe"))) void ff_after_on_subscribe(ff_welcome *welcome) {
+    (void)welcome;
+    ff_next = 0;
+}
+#endif
+
+#ifdef FF_TICK
+typedef struct {
+    ff_event *ptr;
+    size_t len;
+} ff_events;
+
+__attribute__((export_name("tick"))) ff_events *ff_tick(void) {
+    ff_events *made = ff_alloc(sizeof *made);
+    made->ptr = NULL;
+    made->len = tick(&made->ptr);
+    return made;
+}
+
+__attribute__((export_name("cabi_post_tick"))) void ff_after_tick(ff_events *made) {
+    (void)made;
+    ff_next = 0;
+}
+#endif
+
+#ifdef FF_TRANSFORM_BATCH
+typedef struct {
+    ff_outcome *ptr;
+    size_t len;
+} ff_outcomes;
+
+__attribute__((export_name("transform-batch"))) ff_outcomes *ff_transform_batch(const ff_event *events, size_t count) {
+    ff_outcomes *made = ff_alloc(sizeof *made);
+    made->ptr = ff_alloc(count * sizeof *made->ptr);
+    made->len = count;
+    transform_batch(events, count, made->ptr);
+    return made;
+}
+
+__attribute__((export_name("cabi_post_transform-batch"))) void ff_after_transform_batch(ff_outcomes *made) {
+    (void)made;
+    ff_next = 0;
+}
+#endif
 
 /* ---- What the host provides ---- */
 

@@ -88,7 +88,7 @@ impl Lane<'_> {
                 return self.join(key);
             }
             let options = position_options(&group.key, position);
-            match self.engine.subscribe(&self.link.watcher, &options, self.shared.clock.now()) {
+            match self.engine.subscribe_again(&self.link.watcher, &options, self.shared.clock.now()) {
                 Ok(cursor) => {
                     let own = Own { rest: Rest::Nothing, source: Source::Open(cursor) };
                     self.change(key, Phase::Own(Box::new(own)));

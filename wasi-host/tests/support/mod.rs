@@ -1,6 +1,8 @@
 //! Guests in WebAssembly text, and a hub to put them in.
 #![allow(dead_code, reason = "each test uses a part")]
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, LazyLock};
 
 use fanfare_engine::{
@@ -112,7 +114,7 @@ pub(crate) fn engine_with(handler: Arc<WasmHandler>) -> Engine {
 pub(crate) fn retained(engine: &Engine, topic: &str) -> Vec<String> {
     let watcher = engine.watcher();
     let options = SubscribeOptions { topics: vec![topic.into()], start: Start::All, ..Default::default() };
-    let reader = engine.subscribe(&watcher, &options, NOW).expect("room");
+    let reader = engine.subscribe_again(&watcher, &options, NOW).expect("room");
     let mut frames = Vec::new();
     while reader.pull(&mut frames, 1 << 20) != Pulled::Idle {}
     let data = |wire: &[u8]| {
@@ -121,4 +123,45 @@ pub(crate) fn retained(engine: &Engine, topic: &str) -> Vec<String> {
         lines.join("\n")
     };
     frames.iter().map(|frame| data(frame.wire())).collect()
+}
+
+/// Builds a C file with the command that its header gives.
+pub(crate) fn build_c(source: &Path) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let module = folder.path().join("handler.wasm");
+    let built = Command::new("clang")
+        .args([
+            "--target=wasm32",
+            "-O2",
+            "-mbulk-memory",
+            "-nostdlib",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-Wl,--no-entry",
+            "-o",
+        ])
+        .arg(&module)
+        .arg(source)
+        .output()
+        .expect("clang runs; `cargo xtask install-deps` installs clang and lld");
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{}: {said}", source.display());
+    std::fs::read(&module).expect("a module")
+}
+
+/// Builds C text that includes `fanfare_handler.h`.
+pub(crate) fn build_source(text: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("handler.c");
+    std::fs::write(&file, text).expect("written");
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/handlers/c/fanfare_handler.h");
+    std::fs::copy(header, folder.path().join("fanfare_handler.h")).expect("copied");
+    build_c(&file)
+}
+
+/// An example handler in C.
+pub(crate) fn build_example(name: &str) -> Vec<u8> {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/handlers/c");
+    build_c(&examples.join(name).with_extension("c"))
 }
