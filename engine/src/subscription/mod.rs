@@ -25,6 +25,7 @@
 //! **The seam.** The subscription is registered with its topics before its start is resolved, and it reads up to the
 //! committed position only. So an event is either found in history or announced to the watcher: none is between.
 
+mod filter;
 mod pull;
 mod replay;
 mod start;

@@ -1,8 +1,7 @@
 //! Pulling: merging rings by position, filtering, and telling what is lost.
 
-use std::borrow::Cow;
-
 use super::LagPolicy;
+use super::filter::Filter;
 use super::replay::{Answer, Item, Replay};
 use crate::core::Core;
 use crate::fanout::Watcher;
@@ -70,32 +69,8 @@ pub(super) struct Entry {
     head: Option<Frame>,
 }
 
-/// Which events a reader wants.
-pub(super) struct Filter {
-    events: Box<[Box<str>]>,
-    client: Option<Box<str>>,
-}
-
 /// The ring has overtaken the entry.
 struct Overtaken;
-
-impl Filter {
-    pub(super) fn new(events: &[Cow<'_, str>], client: Option<&str>) -> Self {
-        Self {
-            events: events.iter().map(|event| Box::from(&**event)).collect(),
-            client: client.map(Box::from),
-        }
-    }
-
-    pub(super) fn passes(&self, frame: &Frame) -> bool {
-        let wanted = self.events.is_empty() || {
-            let event = frame.event().unwrap_or("message");
-            self.events.iter().any(|wanted| **wanted == *event)
-        };
-        wanted
-            && (self.client.is_none() || frame.except().is_none() || frame.except() != self.client.as_deref())
-    }
-}
 
 impl Entry {
     pub(super) fn new(topic: Arc<Topic>, next: u64, told: u64) -> Self {

@@ -1,6 +1,7 @@
 //! Entering and leaving topics, and where reading starts.
 
-use super::pull::{Arrival, Entry, Filter, State};
+use super::filter::Filter;
+use super::pull::{Arrival, Entry, State};
 use super::{LagPolicy, Start, SubscribeError, SubscribeOptions};
 use crate::core::Core;
 use crate::draft::{Draft, Field, InvalidField, Reason, check_client, check_event_type, check_topic};
