@@ -6,6 +6,8 @@ use anyhow::Result;
 
 use crate::files;
 use crate::install;
+use crate::node_binding;
+use crate::python_binding;
 use crate::run::Program;
 
 /// How much of the bench is run.
@@ -48,6 +50,13 @@ pub(crate) fn build() -> Result<()> {
     let packages = ["fanfare-cli", "fanfare-load", "fanfare-floor", "fanfare-peer-axum"];
     let args = packages.iter().flat_map(|package| ["-p", package]);
     Program::cargo().args(["build", "--locked", "--release"]).args(args).run()
+}
+
+/// The bindings, where the hosts look for them that hand their sockets over.
+pub(crate) fn bindings() -> Result<()> {
+    python_binding::install_for(&install::python_of_peers())?;
+    node_binding::build()?;
+    install::link_for_peers("fanfare", install::NODE_BINDING)
 }
 
 /// Runs a set and writes its report.

@@ -102,6 +102,7 @@ const COMMANDS: &[Command] = &[
         run: |steps, args| {
             steps.step("install peers", install::peers)?;
             steps.step("release binaries", bench::build)?;
+            steps.step("bindings for hosts", bench::bindings)?;
             steps.step("bench", || bench::run(bench::Extent::parse(args.first().map(String::as_str))))
         },
     },

@@ -82,6 +82,19 @@ pub(crate) fn peers() -> Result<()> {
     node(BENCH_NODE)
 }
 
+/// Puts a package of this repository among the Node peers' own.
+pub(crate) fn link_for_peers(name: &str, package: &str) -> Result<()> {
+    let link = files::root().join(BENCH_NODE).join("node_modules").join(name);
+    let package = files::root().join(package);
+    match fs::read_link(&link) {
+        Ok(there) if there == package => return Ok(()),
+        Ok(_) => fs::remove_file(&link)?,
+        Err(_) => {}
+    }
+    std::os::unix::fs::symlink(&package, &link)
+        .with_context(|| format!("cannot link {} to {}", link.display(), package.display()))
+}
+
 /// The interpreter of the Python peers.
 pub(crate) fn python_of_peers() -> PathBuf {
     interpreter(BENCH_VENV)

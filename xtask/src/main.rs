@@ -18,7 +18,6 @@ mod purity;
 
 mod install;
 
-mod bench;
 mod build;
 mod docs;
 mod guests;
@@ -35,6 +34,8 @@ mod sdk;
 
 mod node_binding;
 mod python_binding;
+
+mod bench;
 
 mod examples;
 

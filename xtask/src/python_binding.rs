@@ -1,6 +1,6 @@
 //! The Python binding: built as its users build it, installed in an environment of its own, tested with real web servers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -25,6 +25,11 @@ pub(crate) fn interpreter() -> PathBuf {
 /// Builds the package and installs it.
 pub(crate) fn install() -> Result<()> {
     install::python_packages(VENV, &format!("{BINDING}/tests/requirements.txt"))?;
+    install_for(&interpreter())
+}
+
+/// The same for another environment, which has what it is built with.
+pub(crate) fn install_for(interpreter: &Path) -> Result<()> {
     Program::cargo().args(["build", "--locked", "--release", "-p", "fanfare-ffi"]).run()?;
     let library = files::target().join(format!(
         "release/{}fanfare{}",
@@ -36,7 +41,8 @@ pub(crate) fn install() -> Result<()> {
     }
     // What it needs to be built is there: nothing is fetched.
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"];
-    python()
+    Program::new(interpreter)
+        .without_cargo_env()
         .args(pip)
         .args(["--no-build-isolation", "--force-reinstall"])
         .args([files::root().join(BINDING)])

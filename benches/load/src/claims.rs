@@ -31,7 +31,19 @@ pub(crate) fn table(all: &[Results]) -> String {
         let one = |case| value(Scenario::Slow, Server::Fanfare, case, figure);
         Some(one(1)? / one(0)?)
     };
-    let lines: [(&str, Option<f64>, Goal); 9] = [
+    let handed_over =
+        |host, itself| Some(value(Scenario::Paced, host, 0, CPU)? / value(Scenario::Paced, itself, 0, CPU)?);
+    let lines: [(&str, Option<f64>, Goal); 11] = [
+        (
+            "paced: CPU per delivery of Express that hands its sockets over, to Express that writes",
+            handed_over(Server::ExpressFanfare, Server::Express),
+            Goal::AtMost(0.5),
+        ),
+        (
+            "paced: CPU per delivery of Starlette that hands its sockets over, to Starlette that writes",
+            handed_over(Server::StarletteFanfare, Server::Starlette),
+            Goal::AtMost(0.5),
+        ),
         (
             "paced: CPU per delivery, to the floor's",
             ratio(Scenario::Paced, CPU, Server::Floor),

@@ -31,6 +31,9 @@ const FLOORS: &[Server] = &[Server::Floor, Server::FloorUring];
 /// Fanfare's other transports.
 const SECURE: &[Server] = &[Server::FanfareH2, Server::FanfareTls, Server::FanfareH2Tls];
 
+/// Web servers that hand their sockets over to a Fanfare inside, beside those that write themselves.
+const HOSTS: &[Server] = &[Server::ExpressFanfare, Server::StarletteFanfare];
+
 /// The set of that extent, in the order of the report.
 pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
     let scenarios: &[Scenario] = match extent {
@@ -61,14 +64,15 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
 fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
     let fast = [Server::Axum, Server::Nchan];
     let others: Vec<&[Server]> = match (scenario, extent) {
-        (_, Extent::Smoke) => vec![SECURE, FLOORS, PEERS],
+        (_, Extent::Smoke) => vec![SECURE, FLOORS, PEERS, HOSTS],
         (Scenario::Latency, Extent::Short) => vec![FLOORS, &fast],
         (Scenario::Slow, Extent::Short) => vec![],
         (Scenario::Growth, _) => vec![FLOORS],
         (Scenario::Sizes, _) => vec![SECURE, FLOORS, &fast],
         (Scenario::Burst | Scenario::Paced | Scenario::Idle | Scenario::Latency, Extent::Full) => {
-            vec![SECURE, FLOORS, PEERS]
+            vec![SECURE, FLOORS, PEERS, HOSTS]
         }
+        (Scenario::Paced, Extent::Short) => vec![FLOORS, PEERS, HOSTS],
         _ => vec![FLOORS, PEERS],
     };
     let all = [Server::Fanfare].into_iter().chain(others.into_iter().flatten().copied());

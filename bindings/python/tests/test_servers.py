@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
-from conftest import until
-from servers import PYTHON, Server, Stream
+from conftest import PATIENCE, until
+from servers import PYTHON, Server, Stream, trusting
 
 
 class Kind(NamedTuple):
@@ -247,3 +248,41 @@ def test_the_servers_are_all_here() -> None:
     for name in ("uvicorn", "hypercorn", "gunicorn", "gevent", "flask", "django", "aiohttp", "h11", "httptools", "uvloop"):
         __import__(name)
     assert os.name == "posix"
+
+
+def test_http2_is_written_by_the_host(certificate: tuple[Path, Path]) -> None:
+    """Many streams on one connection have no socket each: the host writes their frames."""
+    hypercorn = [*PYTHON, "hypercorn", "-b", "127.0.0.1:0", "--graceful-timeout", "2"]
+    kind = Kind([*hypercorn, "--certfile", "{cert}", "--keyfile", "{key}", "asgi_app:app"], False, tls=True)
+    with start(kind, certificate) as server:
+        url = f"https://127.0.0.1:{server.port}/stream"
+        with http2() as client, client.stream("GET", url) as first, client.stream("GET", url) as second:
+            for answer in (first, second):
+                assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+                assert answer.headers["content-type"].startswith("text/event-stream")
+                assert "connection" not in answer.headers and "transfer-encoding" not in answer.headers
+            until(lambda: streams(server) == (0, 2), "two streams that the host writes")
+            ids = server.call("/publish?count=200")
+            for answer in (first, second):
+                assert take_ids(answer, 200) == ids
+        # Their client resets no stream: it closes the connection.
+        until(lambda: open_streams(server) == 0, "a closed connection to be noticed")
+        with http2() as client, client.stream("GET", url, headers={"Last-Event-ID": ids[149]}) as resumed:
+            assert take_ids(resumed, 50) == ids[150:]
+
+
+def http2() -> httpx.Client:
+    return httpx.Client(http2=True, verify=trusting(), timeout=PATIENCE)
+
+
+
+def take_ids(answer: httpx.Response, count: int) -> list[str]:
+    """The ids of the next events."""
+    ids: list[str] = []
+    for line in answer.iter_lines():
+        if line.startswith("id:"):
+            ids.append(line.removeprefix("id:").strip())
+        # An event ends with an empty line, and the last one has to be whole.
+        if not line and len(ids) == count:
+            return ids
+    return ids
