@@ -282,7 +282,7 @@ impl Subscription {
     /// another way to write it first. Empty when there is none, or it has been pulled.
     #[must_use]
     pub fn take_greeting(&self) -> Vec<Frame> {
-        self.0.state.lock().take_greeting()
+        std::mem::take(&mut self.0.state.lock().greeting)
     }
 
     /// Pulls, or, when there is nothing, arranges that `cx` is woken. For a subscription whose watcher nobody else

@@ -32,7 +32,7 @@ pub(super) struct State {
     entries: Vec<Entry>,
     filter: Filter,
     /// What handlers have to say first.
-    greeting: Vec<Frame>,
+    pub(super) greeting: Vec<Frame>,
     /// The id after which something is missing: told before the next frame.
     gap: Option<Box<str>>,
     arrival: Arrival,
@@ -181,10 +181,6 @@ impl State {
     /// Puts `frames` before everything else, as far as the reader wants their types.
     pub(super) fn greet(&mut self, frames: impl Iterator<Item = Frame>) {
         self.greeting = frames.filter(|frame| self.filter.passes(frame)).collect();
-    }
-
-    pub(super) fn take_greeting(&mut self) -> Vec<Frame> {
-        std::mem::take(&mut self.greeting)
     }
 
     pub(super) fn cursor(&self) -> u64 {
