@@ -21,10 +21,11 @@ const LOOM_PREEMPTIONS: &str = "3";
 /// Formatting, without changing anything.
 pub(crate) fn fmt() -> Result<()> {
     Program::cargo().args(["fmt", "--all", "--check"]).run()?;
-    // The fuzz crate is outside the workspace, so cargo passes it over.
+    // The fuzz crate and the handlers are outside the workspace, so cargo passes them over.
     let outside: Vec<PathBuf> = files::project_files()?
         .into_iter()
-        .filter(|path| path.starts_with("fuzz") && path.extension().is_some_and(|ending| ending == "rs"))
+        .filter(|path| path.starts_with("fuzz") || path.starts_with("examples/handlers/rust"))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
         .collect();
     if outside.is_empty() {
         return Ok(());

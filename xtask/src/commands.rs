@@ -138,8 +138,8 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "guests",
         usage: "[--check]",
-        help: "Make what is made for WebAssembly, with the compilers it needs, and write the engine of\n\
-               .js handlers to wasi-host/js; with --check only compare.",
+        help: "Build the example handlers of every language, with the compilers they need, and the engine\n\
+               of .js handlers, which is written to wasi-host/js; with --check it is only compared.",
         run: |steps, args| match args.first() {
             None => steps.step("guests", guests::write),
             Some(_) => steps.step("guests", guests::check),

@@ -1,4 +1,8 @@
-//! What is made for WebAssembly, from source: the engine of handlers that are plain JavaScript files.
+//! What is made for WebAssembly, from source: the example handlers in every language, and the engine of handlers that are
+//! plain JavaScript files.
+//!
+//! Handlers are made into `guests/LANGUAGE/NAME.wasm` in the target directory, where `wasi-host/tests/guests.rs` looks for
+//! them. A compiler that is missing is installed; an example that does not build fails.
 //!
 //! The engine is in the repository, because who builds Fanfare has no compiler for it: it is made here from `engine.c`
 //! and the source of QuickJS that a crate carries, by a compiler that PyPI has as a package. All three are pinned, so that
@@ -13,8 +17,14 @@ use crate::files;
 use crate::install;
 use crate::run::{Program, say};
 
-/// Names the compilers' packages.
+/// The example handlers, a folder for each language.
+const EXAMPLES: &str = "examples/handlers";
+/// Names the compilers' packages on PyPI.
 const REQUIREMENTS: &str = "examples/handlers/requirements.txt";
+/// The contract.
+const WIT: &str = "wasi-host/wit";
+/// What Rust calls WebAssembly without a system.
+const TARGET: &str = "wasm32-unknown-unknown";
 /// The environment with them, in the target directory.
 const VENV: &str = "guests-venv";
 /// The engine and what it is made of.
@@ -24,15 +34,17 @@ const QUICKJS: [&str; 4] = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"
 /// The stack of the engine's C code, in bytes; `engine.c` lets scripts use a quarter of it.
 const STACK: u32 = 512 * 1024;
 
-/// Makes the engine and puts it into the repository.
+/// Makes everything, and puts the engine into the repository.
 pub(crate) fn write() -> Result<()> {
+    examples()?;
     let made = engine()?;
     let to = kept_engine();
     fs::copy(&made, &to).with_context(|| format!("cannot write {}", to.display())).map(drop)
 }
 
-/// Makes the engine and compares it with what is in the repository.
+/// Makes everything, and compares the engine with what is in the repository.
 pub(crate) fn check() -> Result<()> {
+    examples()?;
     let made = engine()?;
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     if read(&made)? != read(&kept_engine())? {
@@ -48,10 +60,81 @@ fn kept_engine() -> PathBuf {
     files::root().join(ENGINE).join("engine.wasm")
 }
 
-fn engine() -> Result<PathBuf> {
+/// The example handlers of every language that has to be compiled.
+fn examples() -> Result<()> {
     install::python_packages(VENV, REQUIREMENTS)?;
+    install::node(EXAMPLES)?;
+    install::rust_target(TARGET)?;
+    for (source, made) in sources("c", "c")? {
+        Program::new("clang")
+            .args(["--target=wasm32", "-O2", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry", "-o"])
+            .args([made, source])
+            .run()?;
+    }
+    rust()?;
+    for (source, made) in sources("js-component", "js")? {
+        Program::new(format!("{EXAMPLES}/node_modules/.bin/componentize-qjs"))
+            .args(["--sync", "--stub-wasi", "--wit", WIT, "-n", "handler", "--js"])
+            .args([source])
+            .args(["-o"])
+            .args([made])
+            .run()?;
+    }
+    for (source, made) in sources("python", "py")? {
+        let module = source.file_stem().context("a source has a name")?;
+        Program::new(install::interpreter(VENV).with_file_name("componentize-py"))
+            .args(["-d", WIT, "-w", "handler", "componentize", "--stub-wasi", "-p"])
+            .args([files::root().join(EXAMPLES).join("python")])
+            .args([module])
+            .args(["-o"])
+            .args([made])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .run()?;
+    }
+    Ok(())
+}
+
+fn rust() -> Result<()> {
+    let folder = files::target().join("guests-rust");
+    let manifest = format!("{EXAMPLES}/rust/Cargo.toml");
+    Program::cargo()
+        .args(["build", "--locked", "--release", "--examples", "--target", TARGET])
+        .args(["--manifest-path", &manifest, "--target-dir"])
+        .args([&folder])
+        .without_cargo_env()
+        .run()?;
+    let built = folder.join(TARGET).join("release/examples");
+    for (source, made) in sources("rust/examples", "rs")? {
+        let from = built.join(made.file_name().context("a module has a name")?);
+        fs::copy(&from, &made).with_context(|| format!("{} made no {}", source.display(), from.display()))?;
+    }
+    Ok(())
+}
+
+/// The sources of a language, and for each the module to make of it; modules of sources that are gone are removed.
+fn sources(folder: &str, ending: &str) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let language = folder.split('/').next().unwrap_or(folder);
+    let made = files::target().join("guests").join(language);
+    if made.is_dir() {
+        fs::remove_dir_all(&made).with_context(|| format!("cannot empty {}", made.display()))?;
+    }
+    fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
+    let below = Path::new(EXAMPLES).join(folder);
+    let project = files::project_files()?;
+    let mine = project.iter().filter(|path| path.parent() == Some(&below));
+    let found: Vec<_> = mine
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .filter_map(|path| Some((path.clone(), made.join(path.file_stem()?).with_extension("wasm"))))
+        .collect();
+    if found.is_empty() {
+        bail!("{} has no *.{ending}", below.display());
+    }
+    Ok(found)
+}
+
+fn engine() -> Result<PathBuf> {
     let source = quickjs()?;
-    let folder = files::target().join("guests");
+    let folder = files::target().join("guests/engine");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let made = folder.join("engine.wasm");
     Program::new(install::interpreter(VENV))

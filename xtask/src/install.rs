@@ -231,7 +231,21 @@ pub(crate) fn python_packages(name: &str, requirements: &str) -> Result<()> {
     write_stamp(&stamp, &wanted)
 }
 
-fn node(folder: &str) -> Result<()> {
+/// The standard library of that target for the Rust that builds the project.
+pub(crate) fn rust_target(target: &str) -> Result<()> {
+    let libraries = Program::new("rustc").args(["--print", "target-libdir", "--target", target]).output()?;
+    if fs::read_dir(libraries.trim()).is_ok_and(|mut files| files.next().is_some()) {
+        say(&format!("    rust for {target}: there"));
+        return Ok(());
+    }
+    if find_command("rustup").is_none() {
+        bail!("please install Rust's standard library for {target}: there is no rustup here to do it");
+    }
+    Program::new("rustup").args(["target", "add", target]).run()
+}
+
+/// Installs what the `package.json` of a folder asks for, beside it.
+pub(crate) fn node(folder: &str) -> Result<()> {
     if find_command("npm").is_none() {
         bail!("{folder} needs Node 20 or later with npm; please install it");
     }

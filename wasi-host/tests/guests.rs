@@ -1,0 +1,115 @@
+//! The example handlers of every language, as `cargo xtask guests` has built them, against `examples/handlers/vectors.json`:
+//! whatever it is written in, a handler of one name does the same.
+#![cfg(feature = "wasm-jit")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fanfare_engine::{Draft, Handler, Verdict};
+use fanfare_wasi_host::{Config, WasmHandler, name_of};
+use serde_json::Value;
+use support::*;
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/handlers")
+}
+
+/// Where `cargo xtask guests` puts what it builds.
+fn built(language: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target directory");
+    target.join("guests").join(language)
+}
+
+fn vectors() -> Value {
+    let text = std::fs::read_to_string(examples().join("vectors.json")).expect("readable");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Runs the vectors of every handler in a folder; there have to be these.
+fn run(folder: &Path, ending: &str, expected: &[&str]) {
+    let vectors = vectors();
+    let listed = std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask guests`", folder.display()));
+    let mut files: Vec<_> = listed.map(|entry| entry.expect("listed").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|found| found == ending));
+    files.sort();
+    let names: Vec<_> = files.iter().map(|file| name_of(file)).collect();
+    assert_eq!(names, expected, "{}", folder.display());
+    for (name, file) in names.iter().zip(&files) {
+        let bytes = std::fs::read(file).expect("readable");
+        let handler = &vectors[name.as_str()];
+        let texts = |list: &Value| -> Vec<String> {
+            let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+            list.iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
+        };
+        let config = Config {
+            config: texts(&handler["config"]),
+            // Python needs more memory than others, and its first event more time.
+            memory_bytes: 128 << 20,
+            time: Duration::from_secs(20),
+            ..Config::default()
+        };
+        let loaded = WasmHandler::new(&RUNTIME, name, &bytes, &config)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let events = handler["events"].as_array().unwrap_or_else(|| panic!("no vectors for {name}"));
+        for event in events {
+            let verdict = loaded.handle(&draft(event), NOW);
+            let verdict = verdict.unwrap_or_else(|fault| panic!("{}: {fault:?} of {event}", file.display()));
+            assert!(matches(event, &verdict), "{}: {verdict:?} is not what {event} says", file.display());
+        }
+    }
+}
+
+fn draft(event: &Value) -> Draft<'static> {
+    let text = |field: &str| event[field].as_str().map(str::to_owned);
+    let mut draft = Draft::new(text("topic").unwrap_or("t".into()), text("data").expect("data"));
+    draft.event = text("kind").map(Into::into);
+    draft
+}
+
+/// Whether it is the outcome that is written with the event.
+fn matches(event: &Value, verdict: &Verdict) -> bool {
+    let says = |field: &str, is: &str| event[field].as_str() == Some(is);
+    match verdict {
+        Verdict::Pass => event["pass"] == true,
+        Verdict::Drop => event["drop"] == true,
+        Verdict::Replace(made) => {
+            says("replace", &made.data) && made.topic == event["topic"].as_str().unwrap_or("t")
+        }
+        // The words of a refusal are the same only where the vector has them.
+        Verdict::Refuse(reason) => says("reject", reason) || event["refused"] == true,
+        Verdict::Emit(made) => {
+            let topics: Vec<_> = made.iter().map(|made| Value::from(&*made.topic)).collect();
+            let data = event["emit"].as_str().or(event["data"].as_str()).expect("data");
+            event["topics"] == Value::Array(topics) && made.iter().all(|made| made.data == data)
+        }
+    }
+}
+
+#[test]
+fn in_c() {
+    run(&built("c"), "wasm", &["fan_out", "mask", "rate_limit", "tally", "uppercase"]);
+}
+
+#[test]
+fn in_rust() {
+    run(&built("rust"), "wasm", &["enrich", "filter", "tally", "uppercase"]);
+}
+
+#[test]
+fn in_plain_javascript() {
+    let expected = ["enrich", "fan_out", "filter", "mask", "rate_limit", "tally", "validate"];
+    run(&examples().join("js"), "js", &expected);
+}
+
+#[test]
+fn in_javascript_as_a_component() {
+    run(&built("js-component"), "wasm", &["enrich"]);
+}
+
+#[test]
+fn in_python() {
+    run(&built("python"), "wasm", &["validate"]);
+}
