@@ -13,6 +13,7 @@ mod settings;
 
 mod check;
 mod config;
+mod data;
 mod publish;
 mod serve;
 mod sub;
@@ -66,6 +67,8 @@ enum Command {
     Bench(bench::Bench),
     /// Check an event handler before using it.
     Check(check::Check),
+    /// Look at history on disk: check, stats, export, import.
+    Data(data::Data),
     /// Print the configuration in effect, and where each value comes from.
     Config(config::Config),
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Some(Command::Pub(publish)) => publish::run(&publish),
         Some(Command::Bench(bench)) => bench::run(&bench),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Data(data)) => data::run(&data),
         Some(Command::Config(config)) => config::run(&config),
     };
     done.map_or_else(|failure: Failure| failure.report(), |()| ExitCode::SUCCESS)

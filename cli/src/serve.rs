@@ -19,6 +19,7 @@ Examples:
   fanfare serve
   fanfare serve --listen 0.0.0.0:4780 --set hosts=hub.example
   fanfare serve --config fanfare.toml --set log=debug
+  fanfare serve --data history --set history.durability=always
   fanfare serve --handler votes=tally.wasm
   fanfare serve --cors-origin https://app.example --set history.events=10000
 

@@ -42,6 +42,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TOPIC=FILE")]
     handler: Vec<String>,
 
+    /// Keep history in this folder over restarts
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+
     /// Set any option; `fanfare config` lists them. May be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -64,6 +68,7 @@ impl Settings {
             ("--cors-origin", "cors.origins", list(&self.cors_origin)),
             ("--heartbeat", "heartbeat", self.heartbeat.clone()),
             ("--handler", "handlers", list(&self.handler)),
+            ("--data", "data", self.data.clone()),
         ] {
             if let Some(text) = texts {
                 loader.flag(flag, name, &text).map_err(Failure::usage)?;

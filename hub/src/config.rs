@@ -6,17 +6,22 @@ use std::str::FromStr;
 use fanfare_engine::LagPolicy;
 use fanfare_engine::options::{Kind, OptionError};
 
+use crate::data;
 use crate::http;
 
 /// Everything a hub needs to start. The default is a hub on loopback with an empty history.
 #[derive(Clone, Debug, Default)]
 pub struct HubConfig {
-    /// Topics, history and limits. Epoch and hash seed are drawn at start and ignored here.
+    /// Topics, history and limits. Epoch and hash seed are ignored here: they are drawn at start, the epoch only if no store has one.
     pub engine: fanfare_engine::Config,
     /// Addresses, streams, limits of the HTTP side. Its pages are set at start.
     pub server: http::Config,
     /// Event handlers, their limits and what happens when one fails.
     pub handlers: fanfare_wasi_host::Config,
+    /// Where history is kept.
+    pub data: data::Config,
+    /// How it is kept there.
+    pub store: data::StoreConfig,
     /// Options of the hub itself.
     pub own: OwnConfig,
 }
@@ -31,6 +36,7 @@ impl HubConfig {
     pub fn validate(&self) -> Result<(), OptionError> {
         self.server.validate()?;
         self.handlers.validate()?;
+        self.store.validate()?;
         self.engine.validate().map_err(|error| {
             let row = fanfare_engine::Config::OPTIONS.iter().find(|row| row.key == error.key);
             let value = row.map(|row| row.get(&self.engine)).unwrap_or_default();

@@ -10,6 +10,7 @@ use fanfare_engine::{
 };
 
 use crate::config::HubConfig;
+use crate::data::{self, Data, OpenError};
 use crate::handlers::{HandlerLoadError, HandlerSource, Handlers};
 use crate::http::{self, Clock, Http, StopReport};
 
@@ -21,6 +22,8 @@ pub struct Hub {
     pub(crate) http: Http,
     handlers: Handlers,
     clock: Clock,
+    /// Closed last, when nobody publishes any more.
+    data: Option<Data>,
 }
 
 impl Hub {
@@ -30,24 +33,25 @@ impl Hub {
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: HubConfig) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let HubConfig { engine: mut engine_config, server, handlers, own } = config;
-        // History starts empty, so the ids of any earlier run mean nothing here: a new epoch says so.
+        let HubConfig { engine: mut engine_config, server, handlers, data, store, own } = config;
+        // Where history starts empty, the ids of any earlier run mean nothing: a new epoch says so. A store brings its own.
         engine_config.epoch = Epoch::from_seed(random()?);
         engine_config.hash_seed = random()?;
-        let engine = Engine::new(engine_config).map_err(|error| {
+        let engine = data::engine(engine_config, &data, store).map_err(StartError::Data)?;
+        let (engine, data) = engine.map_err(|error| {
             StartError::Config(OptionError::new(error.key, "", error.reason, "values that fit together"))
         })?;
         // Before anybody can publish: no event gets past a handler that is still being loaded.
         let clock = Clock::new();
         let handlers = Handlers::start(engine.clone(), handlers, clock).map_err(StartError::Handler)?;
         let http = Http::start(&engine, server, own.console, clock).map_err(StartError::Server)?;
-        let hub = Self { engine, http, handlers, clock };
+        let hub = Self { engine, http, handlers, clock, data };
         fanfare_engine::failpoint::reach("hub.start");
         tracing::info!(url = hub.url(), "hub started");
         Ok(hub)
     }
 
-    /// Publishes one event. Never waits for a reader.
+    /// Publishes one event. Never waits for a reader; with `history.durability` = `os` or `always` it waits for the disk.
     ///
     /// # Errors
     /// [`PublishError`]; nothing has been published then.
@@ -118,7 +122,11 @@ impl Hub {
     pub fn stop(self, deadline: Duration) -> StopReport {
         tracing::info!(?deadline, "hub stopping");
         fanfare_engine::failpoint::reach("hub.stop");
-        self.http.stop(deadline)
+        let report = self.http.stop(deadline);
+        if let Some(data) = &self.data {
+            data.close();
+        }
+        report
     }
 }
 
@@ -138,6 +146,8 @@ fn random() -> Result<u64, StartError> {
 pub enum StartError {
     /// Options contradict each other.
     Config(OptionError),
+    /// History on disk cannot be opened: somebody else has the folder, it cannot be written, or it is damaged.
+    Data(OpenError),
     /// A handler does not load.
     Handler(HandlerLoadError),
     /// The system has no random numbers to give, so ids could repeat those of an earlier run.
@@ -150,6 +160,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Data(error) => write!(f, "data: {error}"),
             Self::Handler(error) => error.fmt(f),
             Self::Random(reason) => write!(f, "the system has no random numbers to give: {reason}"),
             Self::Server(error) => error.fmt(f),
@@ -163,6 +174,7 @@ impl std::error::Error for StartError {
             // Their texts are ours.
             Self::Config(error) => error.source(),
             Self::Random(_) => None,
+            Self::Data(error) => Some(error),
             Self::Server(error) => error.source(),
             Self::Handler(error) => Some(error),
         }

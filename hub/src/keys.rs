@@ -8,6 +8,7 @@ use std::fmt;
 use fanfare_engine::options::{Kind, OptionError, OptionSpec};
 
 use crate::config::{HubConfig, OwnConfig};
+use crate::data;
 use crate::http;
 
 /// What environment variables of options begin with.
@@ -22,6 +23,8 @@ enum Table {
     Engine(&'static OptionSpec<fanfare_engine::Config>),
     Server(&'static OptionSpec<http::Config>),
     Handlers(&'static OptionSpec<fanfare_wasi_host::Config>),
+    Data(&'static OptionSpec<data::Config>),
+    Store(&'static OptionSpec<data::StoreConfig>),
     Own(&'static OptionSpec<OwnConfig>),
 }
 
@@ -32,6 +35,8 @@ macro_rules! row {
             Table::Engine($row) => $value,
             Table::Server($row) => $value,
             Table::Handlers($row) => $value,
+            Table::Data($row) => $value,
+            Table::Store($row) => $value,
             Table::Own($row) => $value,
         }
     };
@@ -63,12 +68,13 @@ impl Key {
         row!(self, row => row.doc())
     }
 
-    /// Which part it belongs to: `engine`, `server`, `handlers` or `hub`.
+    /// Which part it belongs to: `engine`, `server`, `handlers`, `store` or `hub`.
     pub fn part(self) -> &'static str {
         match self.0 {
             Table::Engine(_) => "engine",
             Table::Server(_) => "server",
             Table::Handlers(_) => "handlers",
+            Table::Data(_) | Table::Store(_) => "store",
             Table::Own(_) => "hub",
         }
     }
@@ -79,6 +85,8 @@ impl Key {
             Table::Engine(row) => row.set(&mut config.engine, text),
             Table::Server(row) => row.set(&mut config.server, text),
             Table::Handlers(row) => row.set(&mut config.handlers, text),
+            Table::Data(row) => row.set(&mut config.data, text),
+            Table::Store(row) => row.set(&mut config.store, text),
             Table::Own(row) => row.set(&mut config.own, text),
         }
     }
@@ -89,6 +97,8 @@ impl Key {
             Table::Engine(row) => row.get(&config.engine),
             Table::Server(row) => row.get(&config.server),
             Table::Handlers(row) => row.get(&config.handlers),
+            Table::Data(row) => row.get(&config.data),
+            Table::Store(row) => row.get(&config.store),
             Table::Own(row) => row.get(&config.own),
         }
     }
@@ -100,13 +110,15 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Every option, in the order of the documentation: server, engine, handlers, hub.
+/// Every option, in the order of the documentation: server, engine, store, handlers, hub.
 pub fn all() -> impl Iterator<Item = Key> {
     let server = http::Config::OPTIONS.iter().map(|row| Key(Table::Server(row)));
     let engine = fanfare_engine::Config::OPTIONS.iter().map(|row| Key(Table::Engine(row)));
     let handlers = fanfare_wasi_host::Config::OPTIONS.iter().map(|row| Key(Table::Handlers(row)));
+    let data = data::Config::OPTIONS.iter().map(|row| Key(Table::Data(row)));
+    let store = data::StoreConfig::OPTIONS.iter().map(|row| Key(Table::Store(row)));
     let own = OwnConfig::OPTIONS.iter().map(|row| Key(Table::Own(row)));
-    server.chain(engine).chain(handlers).chain(own)
+    server.chain(engine).chain(data).chain(store).chain(handlers).chain(own)
 }
 
 /// The option of that exact name.

@@ -3,6 +3,7 @@
 //! This is the one place that knows all parts. The command line and the C ABI are thin layers over it.
 //!
 //! * [`config`] — what can be set: the tables of all parts under one roof.
+//! * [`data`] — history on disk, with the feature `store`.
 //! * [`keys`] — one option by its key, whichever part it belongs to; the nearest key to a misspelt one.
 //! * [`load`] — defaults, file, environment and flags, in that order; every refusal names key and place.
 //! * [`mod@reference`] — the configuration as text: effective values, and the documentation page.
@@ -31,6 +32,12 @@ mod http;
 #[path = "no_http.rs"]
 mod http;
 pub use http::{Clock, StopReport, embed};
+
+#[cfg(feature = "store")]
+pub mod data;
+#[cfg(not(feature = "store"))]
+#[path = "no_data.rs"]
+pub mod data;
 
 pub mod config;
 pub use config::{HubConfig, Level, OwnConfig};
@@ -63,5 +70,7 @@ pub use fanfare_server::authorize;
 pub use http::authorize;
 
 pub use fanfare_engine as engine;
+#[cfg(feature = "store")]
+pub use fanfare_store as store;
 #[cfg(feature = "wasi")]
 pub use fanfare_wasi_host as wasi;

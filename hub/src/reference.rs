@@ -53,8 +53,13 @@ fn toml_string(text: &str) -> String {
 /// `docs/configuration.md`.
 pub fn markdown() -> String {
     let mut page = String::from(HEAD);
-    let titles =
-        [("server", "HTTP side"), ("engine", "Events and history"), ("handlers", "Handlers"), ("hub", "Hub")];
+    let titles = [
+        ("server", "HTTP side"),
+        ("engine", "Events and history"),
+        ("store", "History on disk"),
+        ("handlers", "Handlers"),
+        ("hub", "Hub"),
+    ];
     for (part, title) in titles {
         let _ = write!(page, "\n## {title}\n\n| option | default | values | effect |\n|---|---|---|---|\n");
         for key in keys::all().filter(|key| key.part() == part) {

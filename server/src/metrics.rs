@@ -1,8 +1,9 @@
 //! `GET /metrics`: the snapshot in Prometheus' text format (version 0.0.4).
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
-use fanfare_engine::{HandlerInfo, HandlerStats};
+use fanfare_engine::{HandlerInfo, HandlerStats, JournalStats};
 
 use crate::app::App;
 use crate::lane::LaneStats;
@@ -92,12 +93,38 @@ pub(crate) fn render(app: &App) -> String {
     column("fanfare_lane_writes_total", "counter", "Writes to sockets by each lane.", |lane| lane.writes);
     let help = "Writes that a full socket cut short.";
     column("fanfare_lane_partial_writes_total", "counter", help, |lane| lane.partial);
+    if let Some(stats) = &now.store {
+        store(&mut out, stats);
+    }
     handlers(&mut out, &now.handlers);
     out.head("fanfare_uptime_seconds", "gauge", "Seconds since the start.");
     let _ = writeln!(out.0, "fanfare_uptime_seconds {}.{:03}", now.uptime_ms / 1_000, now.uptime_ms % 1_000);
     out.head("fanfare_build_info", "gauge", "Version, as a label.");
     let _ = writeln!(out.0, "fanfare_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     out.0
+}
+
+/// History on disk.
+fn store(out: &mut Exposition, stats: &JournalStats) {
+    let nanos = |time: Duration| Seconds(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    out.one("fanfare_store_events", "gauge", "Events on disk.", stats.events);
+    out.one("fanfare_store_bytes", "gauge", "Bytes of events on disk.", stats.bytes);
+    out.one("fanfare_store_files", "gauge", "Files of the log on disk.", stats.files);
+    out.one(
+        "fanfare_store_oldest",
+        "gauge",
+        "Position of the oldest event on disk, 0 if there is none.",
+        stats.oldest,
+    );
+    out.one("fanfare_store_queue_bytes", "gauge", "Bytes that wait to be written.", stats.queue_bytes);
+    out.one("fanfare_store_failing", "gauge", "1 while writing fails.", u64::from(stats.failing.is_some()));
+    out.head("fanfare_store_write_seconds", "summary", "Writes, each with its sync if it had one.");
+    let _ = writeln!(out.0, "fanfare_store_write_seconds_sum {}", nanos(stats.write_time));
+    let _ = writeln!(out.0, "fanfare_store_write_seconds_count {}", stats.writes);
+    out.head("fanfare_store_longest_write_seconds", "gauge", "The longest write.");
+    let _ = writeln!(out.0, "fanfare_store_longest_write_seconds {}", nanos(stats.longest_write));
+    out.one("fanfare_store_pages_total", "counter", "Pages that readers got from disk.", stats.pages);
+    out.one("fanfare_store_page_events_total", "counter", "Events in these pages.", stats.page_events);
 }
 
 /// The handlers, each under its name: they come from the configuration and are few.

@@ -1,6 +1,8 @@
 //! One snapshot of everything that is counted, as JSON for the console and as Prometheus text.
 
-use fanfare_engine::{HandlerInfo, Stats, TopicStats};
+use std::time::Duration;
+
+use fanfare_engine::{HandlerInfo, JournalStats, Stats, TopicStats};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -31,6 +33,8 @@ pub(crate) struct Snapshot {
     pub(crate) topics_limit: u32,
     pub(crate) lanes: Vec<LaneStats>,
     pub(crate) handlers: Vec<HandlerInfo>,
+    /// History on disk.
+    pub(crate) store: Option<JournalStats>,
 }
 
 impl Snapshot {
@@ -57,6 +61,7 @@ impl Snapshot {
             topics_limit: limits.topics,
             lanes: app.lanes.stats(),
             handlers: app.engine.handlers(),
+            store: app.engine.journal_stats(),
         }
     }
 
@@ -85,11 +90,32 @@ pub(crate) fn to_json(app: &App) -> String {
         },
         "deliveries": {"frames": now.frames, "bytes": now.bytes, "gaps": now.gaps, "lapped": now.lapped},
         "history": {"events": now.engine.history_events, "bytes": now.engine.history_bytes, "limit_bytes": now.history_limit},
+        "store": now.store.as_ref().map(|stats| store(app, stats)),
         "topics": {"count": now.engine.topics, "limit": now.topics_limit, "list": topics},
         "lanes": now.lanes.iter().map(lane).collect::<Vec<Value>>(),
         "handlers": now.handlers.iter().map(handler).collect::<Vec<Value>>(),
     });
     format!("{stats}\n")
+}
+
+fn store(app: &App, stats: &JournalStats) -> Value {
+    json!({
+        "events": stats.events,
+        "bytes": stats.bytes,
+        "files": stats.files,
+        "oldest": (stats.oldest > 0).then(|| app.engine.id_of(stats.oldest).to_string()),
+        "queue_bytes": stats.queue_bytes,
+        "writes": stats.writes,
+        "write_us": micros(stats.write_time),
+        "longest_write_us": micros(stats.longest_write),
+        "pages": stats.pages,
+        "page_events": stats.page_events,
+        "failing": stats.failing,
+    })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn topic(topic: &TopicStats) -> Value {

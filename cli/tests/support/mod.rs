@@ -5,6 +5,8 @@
     reason = "compiled into several test programs, each of which uses a part"
 )]
 
+pub mod history;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};

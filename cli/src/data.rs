@@ -1,0 +1,164 @@
+//! `fanfare data`: looks at history on disk, and carries it from one folder to another, while no hub uses it.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use fanfare_hub::store::{Config, Durability, Report, Store};
+
+use crate::exit::{Failure, note};
+use crate::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  fanfare serve --data history                 a hub that keeps its history in the folder 'history'
+  fanfare data stats history                   what is in it
+  fanfare data check history                   is every byte as it was written?
+  fanfare data export history > all.ndjson     one line for each event
+  fanfare data import copy < all.ndjson        into a new folder
+
+A hub that runs has its folder for itself: stop it before.";
+
+/// Look at history on disk
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Data {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Read every byte and say what is damaged; exit code 1 if anything is
+    Check(Folder),
+    /// Print what is in it
+    Stats(Folder),
+    /// Write everything as NDJSON to standard output
+    Export(Folder),
+    /// Read an export from standard input into an empty folder. Ids keep their numbers and get another epoch
+    Import(Folder),
+}
+
+#[derive(Args, Debug)]
+struct Folder {
+    /// The folder, as in the option `data`
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+/// Does it.
+pub(crate) fn run(data: &Data) -> Result<(), Failure> {
+    match &data.what {
+        What::Check(folder) => check(&folder.open()?),
+        What::Stats(folder) => stats(&folder.open()?),
+        What::Export(folder) => export(&folder.open()?),
+        What::Import(folder) => import(&open(folder)?),
+    }
+}
+
+impl Folder {
+    /// Opens one that exists: a misspelt name must not make a new one.
+    fn open(&self) -> Result<Store, Failure> {
+        if !self.dir.join("META").is_file() {
+            let dir = self.dir.display();
+            return Err(Failure::usage(format_args!("{dir} holds no history: it has no file META")));
+        }
+        open(self)
+    }
+}
+
+fn open(folder: &Folder) -> Result<Store, Failure> {
+    let config = Config { durability: Durability::Always, ..Config::default() };
+    Store::open(&folder.dir, config).map_err(Failure::runtime)
+}
+
+fn close(store: &Store) -> Result<(), Failure> {
+    store.close().map_err(Failure::runtime)
+}
+
+fn check(store: &Store) -> Result<(), Failure> {
+    let report = store.check().map_err(Failure::runtime)?;
+    let mut output = Output::new();
+    output.text(&format!("{} events\n", report.events))?;
+    for damage in &report.damages {
+        let positions = match damage.positions {
+            Some((first, last)) => format!("positions {first} to {last} may be missing"),
+            None => "no event is missing".to_owned(),
+        };
+        let (file, offset, bytes) = (damage.file.display(), damage.offset, damage.bytes);
+        output.line(&format!("{file}: byte {offset}: {bytes} bytes are no records; {positions}"))?;
+    }
+    if report.bad_indexes > 0 {
+        output.text(&format!("{} indexes do not fit and are made again\n", report.bad_indexes))?;
+    }
+    output.flush()?;
+    close(store)?;
+    let lost = report.damages.iter().filter(|damage| damage.positions.is_some()).count();
+    if lost > 0 {
+        return Err(Failure::runtime(format_args!("events are damaged or missing in {lost} places")));
+    }
+    Ok(())
+}
+
+fn stats(store: &Store) -> Result<(), Failure> {
+    let stats = store.stats();
+    let mut output = Output::new();
+    output.text(&format!(
+        "epoch   {}\nevents  {}\nbytes   {}\nfiles   {}\noldest  {}\nnewest  {}\nnext    {}\n",
+        store.epoch().as_str(),
+        stats.events,
+        stats.bytes,
+        stats.files,
+        stats.oldest,
+        stats.newest,
+        stats.next,
+    ))?;
+    output.flush()?;
+    close(store)
+}
+
+fn export(store: &Store) -> Result<(), Failure> {
+    let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut watched = Watched { out: &mut out, failed: None };
+    let exported = store.export(&mut watched);
+    if let Some(error) = watched.failed.take() {
+        return Err(Failure::output(&error));
+    }
+    let report = exported.map_err(Failure::runtime)?;
+    out.flush().map_err(|error| Failure::output(&error))?;
+    close(store)?;
+    tell(&report, "exported");
+    Ok(())
+}
+
+fn import(store: &Store) -> Result<(), Failure> {
+    let report = store.import(&mut io::stdin().lock()).map_err(Failure::runtime)?;
+    close(store)?;
+    tell(&report, "imported");
+    Ok(())
+}
+
+fn tell(report: &Report, done: &str) {
+    note(&format!("{} events {done}", report.events));
+    for gap in &report.gaps {
+        note(&format!("positions {} to {} cannot be read: {:?}", gap.first, gap.last, gap.cause));
+    }
+}
+
+/// Keeps the error of standard output, so that a closed pipe is told from a failing disk.
+struct Watched<'a, W> {
+    out: &'a mut W,
+    failed: Option<io::Error>,
+}
+
+impl<W: io::Write> io::Write for Watched<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).inspect_err(|error| {
+            self.failed.get_or_insert_with(|| error.kind().into());
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,191 @@
+//! `fanfare serve --data`: the real program, killed and started again, with readers that resume over HTTP.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+
+use support::history::{Event, Hub, answer, connect, killed_it_loses_nothing, position, publish};
+use support::{run, run_with_input};
+
+#[test]
+fn killed_at_random_moments_with_always_it_loses_nothing() {
+    killed_it_loses_nothing(20);
+}
+
+#[test]
+fn with_an_interval_a_reader_of_what_is_lost_is_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hub = Hub::start(dir.path(), &[]);
+    let kept: Vec<String> = (1..=3).map(|n| hub.publish("t", &format!("kept {n}"))).collect();
+    hub.stop();
+    // Nothing is written in the minute that this one has not.
+    let hub = Hub::start(dir.path(), &["history.sync_interval=60s"]);
+    let lost: Vec<String> = (1..=3).map(|n| hub.publish("t", &format!("lost {n}"))).collect();
+    assert_eq!(hub.read("t", "", Some(&kept[2])).data(3), ["lost 1", "lost 2", "lost 3"], "while it runs");
+    hub.kill();
+    let hub = Hub::start(dir.path(), &[]);
+    let told = |event: &Event, asked: &str| {
+        assert_eq!(event.name, "fanfare.gap", "{event:?}");
+        assert!(event.data.contains(&format!("\"requested\":\"{asked}\"")), "{event:?}");
+    };
+    // Told at once, before anything new comes.
+    let mut early = hub.read("t", "", Some(&lost[1]));
+    told(&early.take(1)[0], &lost[1]);
+    let new = hub.publish("t", "new");
+    assert!(position(&new) > position(&lost[2]), "no position twice: {new} after {lost:?}");
+    assert_eq!(early.data(1), ["new"]);
+    let mut late = hub.read("t", "", Some(&kept[1]));
+    assert_eq!(late.data(1), ["kept 3"]);
+    told(&late.take(1)[0], &kept[2]);
+    assert_eq!(late.data(1), ["new"]);
+    let mut again = hub.read("t", "", Some(&lost[0]));
+    told(&again.take(1)[0], &lost[0]);
+    assert_eq!(again.data(1), ["new"]);
+    hub.stop();
+}
+
+#[test]
+fn a_slow_replay_of_a_long_history_joins_what_is_published_meanwhile() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = ["history.events=100", "store.segment_bytes=1MiB"];
+    let hub = Hub::start(dir.path(), &settings);
+    for batch in 0..20 {
+        hub.publish_all("t", (0..500).map(|n| format!("{} {}", batch * 500 + n, "x".repeat(200))));
+    }
+    // Larger than what a socket takes at once, and in no ring any more when it is read.
+    hub.publish("t", &format!("10000 {}", "y".repeat(900_000)));
+    hub.publish_all("other", (0..500).map(|n| n.to_string()));
+    hub.stop();
+    let hub = Hub::start(dir.path(), &settings);
+    let mut slow = hub.read("t", "replay=all", None);
+    let number = |event: &Event| event.data.split(' ').next().and_then(|n| n.parse::<u64>().ok());
+    let mut seen: Vec<Option<u64>> = slow.take(10).iter().map(number).collect();
+    // It does not read while others publish more than any ring holds.
+    for batch in 0..4 {
+        hub.publish_all("t", (0..500).map(|n| format!("{} {}", 10_001 + batch * 500 + n, "z".repeat(200))));
+    }
+    seen.extend(slow.take(11_991).iter().map(number));
+    hub.publish("t", "12001 live");
+    seen.extend(slow.take(1).iter().map(number));
+    assert_eq!(seen, (0..=12_001).map(Some).collect::<Vec<_>>());
+    assert_eq!(
+        hub.read("t", "replay=2", None).take(2).iter().filter_map(number).collect::<Vec<_>>(),
+        [12_000, 12_001]
+    );
+    assert_eq!(
+        hub.read("other", "replay=300", None).data(300),
+        (200..500).map(|n| n.to_string()).collect::<Vec<_>>()
+    );
+    hub.stop();
+}
+
+#[test]
+fn a_closed_topic_stays_closed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hub = Hub::start(dir.path(), &["history.durability=always"]);
+    hub.publish("t", "last");
+    let mut socket = connect(&hub.address);
+    write!(socket.get_mut(), "DELETE /events/t HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("is sent");
+    assert_eq!(answer(&mut socket).expect("an answer"), (200, "{\"closed\":true}\n".to_owned()));
+    hub.kill();
+    let hub = Hub::start(dir.path(), &["history.durability=always"]);
+    let refused = publish(&mut connect(&hub.address), "t", "late").expect("an answer").expect_err("closed");
+    assert!(refused.contains("topic_closed"), "{refused}");
+    let mut stream = hub.read("t", "replay=all", None);
+    assert_eq!(stream.data(1), ["last"]);
+    assert_eq!(stream.next(), None, "and ends");
+    hub.stop();
+}
+
+#[test]
+fn one_process_has_the_folder_and_tools_say_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let text = dir.path().to_str().expect("UTF-8");
+    let hub = Hub::start(dir.path(), &[]);
+    hub.publish("t", "a \u{e9} \\ \" b");
+    for arguments in [&["serve", "--listen", "127.0.0.1:0", "--data", text][..], &["data", "stats", text]] {
+        let (code, _, err) = run(arguments);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(
+            err.contains(text) && err.contains("another process, or this one, has the store open"),
+            "{err}"
+        );
+    }
+    hub.stop();
+    let (code, out, err) = run(&["data", "stats", text]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("\nevents  1\n") && out.contains("\nnext    2\n"), "{out}");
+    let (code, exported, err) = run(&["data", "export", text]);
+    assert_eq!((code, err.as_str()), (Some(0), "fanfare: 1 events exported\n"));
+    let copy = dir.path().join("copy");
+    let copied = copy.to_str().expect("UTF-8");
+    let (code, _, err) = run_with_input(&["data", "import", copied], exported.as_bytes());
+    assert_eq!((code, err.as_str()), (Some(0), "fanfare: 1 events imported\n"));
+    let hub = Hub::start(&copy, &[]);
+    assert_eq!(hub.read("t", "replay=all", None).data(1), ["a \u{e9} \\ \" b"]);
+    hub.stop();
+    let (code, _, err) = run(&["data", "export", &format!("{text}/nowhere")]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("nowhere holds no history"), "{err}");
+    assert!(!dir.path().join("nowhere").exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "not a folder").expect("written");
+    let text = file.to_str().expect("UTF-8");
+    let (code, _, err) = run(&["serve", "--listen", "127.0.0.1:0", "--data", text]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains(&format!("data: {text}: cannot make the folder")), "{err}");
+    let damaged = dir.path().join("damaged");
+    Hub::start(&damaged, &[]).stop();
+    std::fs::write(damaged.join("META"), "fanfare store 99\n").expect("written");
+    let (code, _, err) =
+        run(&["serve", "--listen", "127.0.0.1:0", "--data", damaged.to_str().expect("UTF-8")]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("META: it is of version 99"), "{err}");
+}
+
+#[test]
+fn the_disk_is_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = ["history.durability=always", "history.events=2"];
+    let hub = Hub::start(dir.path(), &settings);
+    for n in 0..10 {
+        hub.publish("t", &n.to_string());
+    }
+    hub.read("t", "replay=all", None).take(10);
+    let get = |path: &str| {
+        let mut socket = connect(&hub.address);
+        write!(socket.get_mut(), "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").expect("is sent");
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("UTF-8");
+        text
+    };
+    let stats = get("/stats");
+    for part in
+        ["\"store\":{", "\"events\":10", "\"pages\":1", "\"page_events\":10", "\"failing\":null", "-1\""]
+    {
+        assert!(stats.contains(part), "{part} in {stats}");
+    }
+    let metrics = get("/metrics");
+    for part in [
+        "fanfare_store_events 10\n",
+        "fanfare_store_oldest 1\n",
+        "fanfare_store_failing 0\n",
+        "fanfare_store_write_seconds_count 10\n",
+        "fanfare_store_pages_total 1\n",
+    ] {
+        assert!(metrics.contains(part), "{part} in {metrics}");
+    }
+    hub.stop();
+    let hub = Hub::start(dir.path(), &["history.durability=always", "history.events=2", "log=warn"]);
+    assert_eq!(
+        hub.publish("t", "x").rsplit_once('-').map(|(_, n)| n.to_owned()),
+        Some("11".to_owned()),
+        "no hole after a stop"
+    );
+    hub.stop();
+}

@@ -1,0 +1,311 @@
+//! History on disk: the store as the engine's journal, its options, and the threads that read pages and let go of what is
+//! old. The variant of this module without the feature `store` is `no_data`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fanfare_engine::options::Kind;
+use fanfare_engine::{
+    Config as EngineConfig, ConfigError, Draft, Engine, Epoch, Journal, JournalError, JournalStats, ReadFrom,
+    ReadRequest, Settlement, StoredGap, StoredPage, Ticket,
+};
+use fanfare_store::{Durability, ErrorKind, GapCause, PageLimits, Store, Topics};
+use parking_lot::{Condvar, Mutex};
+
+pub use fanfare_store::{Config as StoreConfig, Error as OpenError};
+
+/// Threads that read pages for readers that come from before what memory holds.
+const READERS: usize = 2;
+/// How often the store is asked to let go of what is beyond its limits, and whether it can write.
+const TICK: Duration = Duration::from_secs(2);
+
+fanfare_engine::options! {
+    /// Where history is kept.
+    pub struct Config {
+        /// Folder in which events are kept over restarts, made if need be; one process at a time uses it. Empty = history is
+        /// in memory only.
+        ["data"] dir: Option<PathBuf> = Kind::Path, "";
+    }
+}
+
+/// An open store and its threads. Dropping it closes it.
+pub(crate) struct Data {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    store: Arc<Store>,
+    durability: Durability,
+    work: Mutex<Work>,
+    changed: Condvar,
+    pages: AtomicU64,
+    page_events: AtomicU64,
+}
+
+#[derive(Default)]
+struct Work {
+    requests: VecDeque<ReadRequest>,
+    stopping: bool,
+}
+
+/// Makes an engine, with a store if a folder is set.
+pub(crate) fn engine(
+    config: EngineConfig,
+    data: &Config,
+    store: StoreConfig,
+) -> Result<Result<(Engine, Option<Data>), ConfigError>, OpenError> {
+    let Some(dir) = &data.dir else { return Ok(Engine::new(config).map(|engine| (engine, None))) };
+    let durability = store.durability;
+    let store = Arc::new(Store::open(dir, store)?);
+    for damage in store.damages() {
+        tracing::warn!(?damage, "history on disk is damaged; the rest is served");
+    }
+    let data = Data::start(Arc::clone(&store), durability)
+        .map_err(|error| OpenError::io("start a thread for it", dir, None, &error))?;
+    let stats = store.stats();
+    tracing::info!(dir = %dir.display(), events = stats.events, bytes = stats.bytes, %durability, "history opened");
+    let engine = Engine::with_journal(config, Arc::clone(&data.shared) as Arc<dyn Journal>);
+    Ok(engine.map(|engine| (engine, Some(data))))
+}
+
+impl Data {
+    fn start(store: Arc<Store>, durability: Durability) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            store,
+            durability,
+            work: Mutex::new(Work::default()),
+            changed: Condvar::new(),
+            pages: AtomicU64::new(0),
+            page_events: AtomicU64::new(0),
+        });
+        let data = Self { shared, threads: Mutex::new(Vec::new()) };
+        let spawn = |name: &str, run: fn(&Shared)| {
+            let shared = Arc::clone(&data.shared);
+            let thread = Builder::new().name(name.to_owned()).spawn(move || run(&shared))?;
+            data.threads.lock().push(thread);
+            std::io::Result::Ok(())
+        };
+        for _ in 0..READERS {
+            spawn("fanfare-replay", Shared::read_pages)?;
+        }
+        spawn("fanfare-retain", Shared::retain)?;
+        Ok(data)
+    }
+
+    /// Writes what waits and lets others have the folder. Later publishers are refused.
+    pub(crate) fn close(&self) {
+        let unread = {
+            let mut work = self.shared.work.lock();
+            work.stopping = true;
+            std::mem::take(&mut work.requests)
+        };
+        self.shared.changed.notify_all();
+        // Answered with a failure: their readers end and come back to whoever serves then.
+        drop(unread);
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store ended by a panic");
+            }
+        }
+        if let Err(error) = self.shared.store.close() {
+            tracing::error!(%error, "history could not be written to its end");
+        }
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn read_pages(&self) {
+        let mut work = self.work.lock();
+        while !work.stopping {
+            let Some(request) = work.requests.pop_front() else {
+                self.changed.wait(&mut work);
+                continue;
+            };
+            parking_lot::MutexGuard::unlocked(&mut work, || {
+                if request.is_wanted() {
+                    let page = self.page(&request).map_err(|error| {
+                        tracing::warn!(%error, "a page of history cannot be read: its reader is ended");
+                        failed(error)
+                    });
+                    request.answer(page);
+                }
+            });
+        }
+    }
+
+    fn page(&self, request: &ReadRequest) -> Result<StoredPage, OpenError> {
+        let names: Vec<&str> = request.topics.iter().map(|name| &**name).collect();
+        let limits = PageLimits { events: request.max_events, bytes: request.max_bytes };
+        let after = match request.from {
+            ReadFrom::After(position) => position,
+            ReadFrom::Last(count) => {
+                self.store.write()?;
+                self.store.before_last(&names, usize::try_from(count).unwrap_or(usize::MAX))?
+            }
+        };
+        let read = || self.store.page(Topics::Only(&names), after, limits);
+        let mut page = read()?;
+        if !page.more && page.through < request.at_least {
+            // What memory has let go already, and still waits.
+            self.store.write()?;
+            page = read()?;
+        }
+        self.pages.fetch_add(1, Ordering::Relaxed);
+        self.page_events.fetch_add(page.events.len() as u64, Ordering::Relaxed);
+        Ok(StoredPage {
+            after,
+            events: page.events.into_iter().map(|event| (event.position, event.draft)).collect(),
+            gaps: page
+                .gaps
+                .iter()
+                .map(|gap| StoredGap {
+                    first: gap.first,
+                    last: gap.last,
+                    let_go: gap.cause == GapCause::LetGo,
+                })
+                .collect(),
+            through: page.through,
+            more: page.more,
+        })
+    }
+
+    /// Lets go of what is beyond the limits, and tells the operator when the disk begins and ceases to fail.
+    fn retain(&self) {
+        let (mut failing, mut work) = (None, self.work.lock());
+        while !work.stopping {
+            self.changed.wait_for(&mut work, TICK);
+            if work.stopping {
+                return;
+            }
+            parking_lot::MutexGuard::unlocked(&mut work, || {
+                let error = match self.store.retain(now_ms()) {
+                    Err(error) => Some(error),
+                    Ok(_) => self.store.stats().failing,
+                };
+                let error = error.map(|error| error.to_string());
+                match (&failing, &error) {
+                    (before, Some(error)) if before.as_ref() != Some(error) => {
+                        tracing::error!(error, "history cannot be written: publishers are refused");
+                    }
+                    (Some(_), None) => tracing::info!("history can be written again"),
+                    _ => {}
+                }
+                failing = error;
+            });
+        }
+    }
+}
+
+impl Journal for Shared {
+    fn epoch(&self) -> Epoch {
+        self.store.epoch().clone()
+    }
+
+    fn next_position(&self) -> u64 {
+        self.store.next_position()
+    }
+
+    fn is_closed(&self, topic: &str) -> bool {
+        self.store.is_closed(topic)
+    }
+
+    fn admit(&self, events: usize) -> Result<(), JournalError> {
+        self.store.admit(events as u64, self.durability).map_err(failed)
+    }
+
+    fn try_submit(&self, events: &[&Draft<'_>]) -> Result<Option<Ticket>, JournalError> {
+        let ticket = self.store.try_submit(events, &[], now_ms(), self.durability).map_err(failed)?;
+        Ok(ticket.map(|ticket| self.ticket(ticket)))
+    }
+
+    fn try_close(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
+        let ticket = self.store.try_close_topic(topic, now_ms(), self.durability).map_err(failed)?;
+        Ok(ticket.map(|ticket| self.ticket(ticket)))
+    }
+
+    fn read(&self, request: ReadRequest) {
+        let mut work = self.work.lock();
+        if work.stopping {
+            drop(work);
+            // Answered with a failure.
+            drop(request);
+            return;
+        }
+        work.requests.push_back(request);
+        drop(work);
+        // Readers of pages and the one who lets go wait at the same place.
+        self.changed.notify_all();
+    }
+
+    fn stats(&self) -> JournalStats {
+        let store = self.store.stats();
+        let mut stats = JournalStats::default();
+        (stats.events, stats.bytes, stats.files) = (store.events, store.bytes, store.files);
+        (stats.oldest, stats.queue_bytes) = (store.oldest, store.queue_bytes);
+        stats.writes = store.timing.writes;
+        stats.write_time = store.timing.total;
+        stats.longest_write = store.timing.longest;
+        stats.pages = self.pages.load(Ordering::Relaxed);
+        stats.page_events = self.page_events.load(Ordering::Relaxed);
+        stats.failing = store.failing.map(|error| error.to_string());
+        stats
+    }
+}
+
+impl Shared {
+    fn ticket(&self, ticket: fanfare_store::Ticket) -> Ticket {
+        let first = ticket.first;
+        let settlement = (!ticket.is_settled_at_once()).then(|| {
+            let store = Arc::clone(&self.store);
+            Arc::new(Waiting { store, ticket }) as Arc<dyn Settlement>
+        });
+        Ticket { first, settlement }
+    }
+}
+
+/// A publisher that waits for the disk.
+struct Waiting {
+    store: Arc<Store>,
+    ticket: fanfare_store::Ticket,
+}
+
+impl Settlement for Waiting {
+    fn outcome(&self) -> Option<Result<(), JournalError>> {
+        self.ticket.outcome().map(|outcome| outcome.map_err(failed))
+    }
+
+    fn wait(&self) -> Result<(), JournalError> {
+        self.store.wait(&self.ticket).map_err(failed)
+    }
+}
+
+fn failed(error: OpenError) -> JournalError {
+    match error.kind() {
+        ErrorKind::TopicClosed => JournalError::TopicClosed,
+        _ => JournalError::Failed(error.to_string().into()),
+    }
+}
+
+/// Milliseconds since 1970. A clock that goes back only makes events stay longer.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Data")
+    }
+}
