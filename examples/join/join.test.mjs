@@ -4,14 +4,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { before, test } from 'node:test';
 
-import { LIMIT, Server, file, openPage, screenshot, startBrowser, state, texts, until } from '../test/support.mjs';
+import { LIMIT, Server, file, folder, openPage, screenshot, startBrowser, state, texts, until } from '../test/support.mjs';
 
 before(() => {
   execFileSync('node', [file('node_modules/typescript/bin/tsc'), '-p', file('join')], { stdio: 'inherit' });
 });
 
 const servers = {
-  Fanfare: (t) => Server.start(t, ['node', file('join/dist/server.js')]),
+  Fanfare: (t) => Server.start(t, ['node', file('join/dist/server.js')], { env: { DATA: folder(t) } }),
   'by hand': (t) => Server.start(t, ['node', file('by-hand/join.mjs')]),
 };
 const join = async (server, name) => (await server.post('/join', { name })).json.id;
@@ -49,13 +49,17 @@ for (const [name, start] of Object.entries(servers)) {
   });
 }
 
-test('ids are not given again by another run', LIMIT, async (t) => {
+test('another run gives no id again, and knows who joined before', LIMIT, async (t) => {
   const server = await servers.Fanfare(t);
   const before = [await join(server, 'a'), await join(server, 'b')];
   await server.kill();
   await server.again();
   const after = [await join(server, 'a'), await join(server, 'b')];
   assert.equal(new Set([...before, ...after]).size, 4);
+  const reader = await server.read(t, '/events?client=late');
+  await reader.has('join', 4);
+  assert.deepEqual(reader.events.filter(({ event }) => event === 'join').map(({ id }) => id), [...before, ...after]);
+  assert.deepEqual(reader.data('fanfare.gap'), []);
 });
 
 test('in a browser: what it missed while the server was away, and nothing twice', LIMIT, async (t) => {
@@ -82,7 +86,7 @@ test('in a browser: what it missed while the server was away, and nothing twice'
   for (const late of ['Cleo', 'Dan']) await join(server, late);
   await context.setOffline(false);
   await state(page, 'Connected');
-  const first = [['mine', 'Ann joined'], ['', 'Bob joined'], ['note', 'The server has started anew']];
+  const first = [['mine', 'Ann joined'], ['', 'Bob joined']];
   const missed = [['missed', 'Cleo joined'], ['missed', 'Dan joined'], ['note', `Went on after ${last}: 2 missed`]];
   await shows(...first, ...missed);
   await join(server, 'Eve');

@@ -7,7 +7,9 @@ interface Join {
   at: Date;
 }
 
-const hub = await Fanfare.start({ listen: '127.0.0.1:0', 'history.age': 0 });
+const hub = await Fanfare.start({
+  listen: '127.0.0.1:0', data: process.env.DATA ?? 'data', 'history.durability': 'always', 'history.age': 0,
+});
 const app = express();
 const folder = join(import.meta.dirname, '..');
 app.use(express.static(join(folder, 'public')), express.static(join(folder, '../shared')));

@@ -233,12 +233,18 @@ export async function screenshot(page, name, size = { width: 760, height: 480 })
 
 /** A certificate for 127.0.0.1, as files. */
 export function certificate(t) {
-  const folder = mkdtempSync(join(tmpdir(), 'fanfare-tls-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(folder, name));
+  const made = folder(t);
+  const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(made, name));
   execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1',
     '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert], { stdio: 'ignore' });
   return { TLS_KEY: key, TLS_CERT: cert };
+}
+
+/** A folder that is removed behind the test. */
+export function folder(t) {
+  const made = mkdtempSync(join(tmpdir(), 'fanfare-example-'));
+  t.after(() => rmSync(made, { recursive: true, force: true, maxRetries: 10 }));
+  return made;
 }
 
 /** The path of a file of an example. */

@@ -1,12 +1,22 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import express from 'express';
 import { Fanfare } from 'fanfare';
 
-const { PORT = 3000, VOTES = 'votes.json' } = process.env;
-const tally = existsSync(VOTES) ? JSON.parse(readFileSync(VOTES, 'utf8')) : { Tea: 0, Coffee: 0, Water: 0 };
-const hub = await Fanfare.start({ listen: '127.0.0.1:0', retry: '500ms', 'retry.jitter': '200ms', heartbeat: '2s', 'heartbeat.event': true });
-hub.publish('tally', tally, { event: 'tally' });
+const { PORT = 3000, DATA = 'data' } = process.env;
+const hub = await Fanfare.start({
+  listen: '127.0.0.1:0', data: DATA, 'history.durability': 'always', 'history.age': 0,
+  retry: '500ms', 'retry.jitter': '200ms', heartbeat: '2s', 'heartbeat.event': true,
+});
+
+// The last event of the topic is the tally as it was, however the last run ended.
+const tally = { Tea: 0, Coffee: 0, Water: 0 };
+const now = hub.publish('tally', {}, { event: 'started' });
+for await (const event of hub.subscribe('tally', { replay: 2 })) {
+  if (event.id === now) break;
+  Object.assign(tally, event.json());
+}
+const tell = () => hub.publish('tally', tally, { event: 'tally' });
+tell();
 
 const app = express();
 app.use(express.static(join(import.meta.dirname, 'public')), express.static(join(import.meta.dirname, '../shared')));
@@ -17,9 +27,7 @@ app.post('/vote', express.json(), (req, res) => {
   const choice = req.body?.choice;
   if (!Object.hasOwn(tally, String(choice))) return res.status(400).json({ error: `vote for one of ${Object.keys(tally).join(', ')}` });
   tally[choice] += 1;
-  writeFileSync(`${VOTES}.new`, JSON.stringify(tally));
-  renameSync(`${VOTES}.new`, VOTES);
-  hub.publish('tally', tally, { event: 'tally' });
+  tell();
   res.json({ choice });
 });
 

@@ -1,17 +1,14 @@
 // Live voting: the tally at once, the truth about the connection, and votes that survive a kill.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { LIMIT, Server, file, openPage, screenshot, setting, shows, startBrowser, state, texts, until } from '../test/support.mjs';
+import { LIMIT, Server, file, folder, openPage, screenshot, setting, shows, startBrowser, state, texts, until } from '../test/support.mjs';
 
 function start(t, name) {
-  const folder = mkdtempSync(join(tmpdir(), 'fanfare-votes-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  return Server.start(t, ['node', file(name)], { env: { VOTES: join(folder, 'votes.json') } });
+  const made = folder(t);
+  return Server.start(t, ['node', file(name)], { env: { DATA: join(made, 'data'), VOTES: join(made, 'votes.json') } });
 }
 const servers = { Fanfare: 'voting/server.mjs', 'by hand': 'by-hand/voting.mjs' };
 const vote = async (server, choice) => (await server.post('/vote', { choice })).status;
