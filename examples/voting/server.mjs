@@ -8,10 +8,10 @@ const hub = await Fanfare.start({
   retry: '500ms', 'retry.jitter': '200ms', heartbeat: '2s', 'heartbeat.event': true,
 });
 
-// The last event of the topic is the tally as it was, however the last run ended.
+// The last tally of the topic is as it was, however the last run ended; some runs may have ended right here.
 const tally = { Tea: 0, Coffee: 0, Water: 0 };
 const now = hub.publish('tally', {}, { event: 'started' });
-for await (const event of hub.subscribe('tally', { replay: 2 })) {
+for await (const event of hub.subscribe('tally', { replay: 100 })) {
   if (event.id === now) break;
   Object.assign(tally, event.json());
 }
