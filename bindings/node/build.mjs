@@ -2,7 +2,9 @@
 // build/fanfare.node. Needs Rust, a C compiler, and the headers of Node-API: of the Node that runs this, or of the package
 // node-api-headers.
 //
-//     node build.mjs [--debug]
+//     node build.mjs [--debug] [--sanitize]
+//
+// --sanitize builds one with AddressSanitizer into build/sanitized/fanfare.node, for tests.
 //
 // FANFARE_FEATURES names features of the library beyond its own: `wasi` for event handlers.
 
@@ -67,14 +69,16 @@ function library() {
 if (process.platform === 'win32') fail('this addon is for Unix systems');
 const { file, libraries } = library();
 const sources = readdirSync(join(here, 'src')).filter((name) => name.endsWith('.c')).map((name) => join(here, 'src', name));
-const output = join(here, 'build', 'fanfare.node');
+const sanitize = process.argv.includes('--sanitize');
+const output = join(here, 'build', sanitize ? 'sanitized' : '', 'fanfare.node');
+const checked = sanitize ? ['-O1', '-fsanitize=address', '-fno-omit-frame-pointer'] : ['-O2'];
 const linked = process.platform === 'darwin'
   ? ['-bundle', '-undefined', 'dynamic_lookup']
   // The library's threads outlive a worker that loaded the addon: it is never unloaded. Its symbols are nobody else's.
   : ['-shared', '-Wl,-z,nodelete', '-Wl,--exclude-libs,ALL'];
 mkdirSync(dirname(output), { recursive: true });
 run(process.env.CC ?? 'cc', [
-  '-std=c11', '-O2', '-g', '-fPIC', '-fvisibility=hidden', '-Wall', '-Wextra', '-Werror', '-DNAPI_VERSION=8',
+  '-std=c11', ...checked, '-g', '-fPIC', '-fvisibility=hidden', '-Wall', '-Wextra', '-Werror', '-DNAPI_VERSION=8',
   `-I${join(root, 'include')}`, `-isystem${headers()}`, ...sources, file, ...libraries, ...linked, '-o', `${output}.new`,
 ], { stdio: ['ignore', 'inherit', 'inherit'] });
 // In one step: a program that has the old one loaded keeps it.

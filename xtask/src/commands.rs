@@ -74,6 +74,15 @@ const COMMANDS: &[Command] = &[
         run: |steps, _| steps.step("python binding", python_binding::test),
     },
     Command {
+        name: "node",
+        usage: "",
+        help: "The Node binding alone: its addon built, plain and with AddressSanitizer, and its tests.",
+        run: |steps, _| {
+            steps.step("release binary", build::release)?;
+            steps.step("node binding", node_binding::test)
+        },
+    },
+    Command {
         name: "examples",
         usage: "",
         help: "The example applications alone, each in a browser, with the bindings that they need.",

@@ -1,12 +1,13 @@
 //! The Node binding: its addon is built as its users build it, then its suites run.
 
+use std::fs;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::files;
 use crate::install::NODE_BINDING;
-use crate::run::Program;
+use crate::run::{Program, say};
 use crate::suites::{self, Report};
 
 /// Far above what the long runs take.
@@ -22,9 +23,50 @@ pub(crate) fn build() -> Result<()> {
         .run()
 }
 
-/// Builds the addon and tests it.
+/// The suites that run once more with an addon that checks its memory; those that start processes of their own are not among them.
+const SANITIZED: &[&str] = &["authorize", "handlers", "http", "publish", "response", "subscribe"];
+
+/// A copy of the package whose addon has AddressSanitizer and its leak check. What Node itself keeps is no leak of ours: what it has
+/// allocated by itself is told by the first frames.
+fn sanitized() -> Result<()> {
+    Program::new("node")
+        .args(["build.mjs", "--sanitize"])
+        .dir(NODE_BINDING)
+        .without_cargo_env()
+        .env("CARGO_TARGET_DIR", files::target())
+        .run()?;
+    let (package, copy) = (files::root().join(NODE_BINDING), files::target().join("node-sanitized"));
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
+    fs::create_dir_all(copy.join("build"))?;
+    Program::new("cp").args(["-r", "lib", "test", "package.json"]).args([&copy]).dir(NODE_BINDING).run()?;
+    fs::copy(package.join("build/sanitized/fanfare.node"), copy.join("build/fanfare.node"))?;
+    std::os::unix::fs::symlink(package.join("node_modules"), copy.join("node_modules"))?;
+    let node = Program::new("node").args(["-p", "fs.realpathSync(process.execPath)"]).output()?;
+    let suppressions = copy.join("suppressions");
+    fs::write(&suppressions, format!("leak:^{}$\n", node.trim()))?;
+    let library = Program::new("cc").args(["-print-file-name=libasan.so"]).output()?;
+    for suite in SANITIZED {
+        Program::new("node")
+            .args([copy.join(format!("test/{suite}.test.mjs"))])
+            .without_cargo_env()
+            .env("LD_PRELOAD", library.trim())
+            .env("ASAN_OPTIONS", "detect_leaks=1:malloc_context_size=3")
+            .env("LSAN_OPTIONS", format!("print_suppressions=0:suppressions={}", suppressions.display()))
+            .output_to(copy.join(format!("{suite}.txt")))?
+            .limit(crate::build::HANG)
+            .run()
+            .with_context(|| format!("{suite}, with what it printed in {}", copy.display()))?;
+    }
+    say(&format!("    {} suites with AddressSanitizer", SANITIZED.len()));
+    Ok(())
+}
+
+/// Builds the addon and tests it, plain and with AddressSanitizer.
 pub(crate) fn test() -> Result<()> {
     build()?;
+    sanitized()?;
     suites::node_below(NODE_BINDING, "node-binding", 1, &[])
 }
 
