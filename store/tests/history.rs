@@ -216,3 +216,96 @@ fn an_export_is_imported_whole_and_bad_lines_are_named() {
         "{error}"
     );
 }
+
+#[test]
+fn the_last_events_of_topics_are_found_from_the_end() {
+    let disk = MemDisk::default();
+    let store = open(&disk, Durability::Os).expect("opens");
+    let topic = |position: u64| ["a", "b", "c"][position as usize % 3];
+    for position in 1..=700 {
+        store.append(&[draft(topic(position), "x")], &[], 0).expect("stored");
+    }
+    assert!(store.stats().files > 5, "{:?}", store.stats());
+    let check = |store: &Store| {
+        for topics in [&["a"][..], &["c", "a"], &["a", "b", "c"], &["none"]] {
+            let of: Vec<u64> = (1..=700).filter(|position| topics.contains(&topic(*position))).collect();
+            for count in [1, 2, 3, 64, 100, 233, 234, 466, 467, 700, 701, usize::MAX] {
+                let want = of.len().checked_sub(count).and_then(|at| of.get(at)).map_or(0, |first| first - 1);
+                assert_eq!(store.before_last(topics, count).expect("found"), want, "{count} of {topics:?}");
+            }
+        }
+        assert_eq!(store.before_last(&["a"], 0).expect("found"), 700);
+    };
+    check(&store);
+    store.close().expect("closes");
+    let indexes: Vec<_> =
+        disk.names().into_iter().filter(|name| name.extension() == Some("idx".as_ref())).collect();
+    let store = open(&disk, Durability::Os).expect("opens again");
+    check(&store);
+    for index in &indexes {
+        let mut bytes = disk.bytes(index);
+        bytes.iter_mut().skip(200).for_each(|byte| *byte ^= 0xff);
+        disk.set(index, &bytes);
+    }
+    assert!(indexes.len() > 4);
+    check(&store);
+}
+
+#[test]
+fn what_may_be_lost_is_told_before_anything_new_comes() {
+    let disk = MemDisk::default();
+    let slow = || Config { sync_interval: std::time::Duration::from_secs(60), ..small(Durability::Interval) };
+    let store = Store::open_on(std::sync::Arc::new(disk.clone()), "d".into(), slow()).expect("opens");
+    store.append(&[draft("t", "kept")], &[], 0).expect("taken");
+    store.flush().expect("written");
+    store.append(&[draft("t", "lost")], &[], 0).expect("taken");
+    let after_kill = disk.after_kill();
+    let store =
+        Store::open_on(std::sync::Arc::new(after_kill.clone()), "d".into(), slow()).expect("opens again");
+    let next = store.next_position();
+    assert!(next > 3, "no position twice");
+    for from in [0, 1, 2] {
+        let page = after(&store, Topics::Only(&["t"]), from);
+        assert_eq!(data(&page.events), if from == 0 { &["kept"][..] } else { &[] });
+        let first = from.max(1) + 1;
+        assert_eq!((page.gaps.len(), page.gaps[0].first, page.gaps[0].last), (1, first, next - 1));
+        assert_eq!((page.gaps[0].cause, page.through, page.more), (GapCause::Unsynced, next - 1, false));
+    }
+    assert_eq!(after(&store, Topics::All, next - 1).gaps, []);
+}
+
+#[test]
+fn a_page_says_how_far_it_is_complete_and_what_waits_can_be_written() {
+    let disk = MemDisk::default();
+    let config = Config { sync_interval: std::time::Duration::from_secs(60), ..small(Durability::Interval) };
+    let store = Store::open_on(std::sync::Arc::new(disk.clone()), "d".into(), config).expect("opens");
+    for n in 0..5 {
+        store.append(&[draft("t", &n.to_string())], &[], 0).expect("taken");
+    }
+    assert_eq!(after(&store, Topics::All, 0).through, 0, "all of it waits");
+    store.write().expect("written");
+    let page = after(&store, Topics::All, 0);
+    assert_eq!((page.events.len(), page.through), (5, 5));
+    assert_eq!(after(&store, Topics::Only(&["other"]), 2).through, 5);
+}
+
+#[test]
+fn who_may_not_wait_is_told_that_there_is_no_room() {
+    let disk = MemDisk::default();
+    let config = Config { sync_interval: std::time::Duration::from_secs(60), ..small(Durability::Interval) };
+    let store = Store::open_on(std::sync::Arc::new(disk.clone()), "d".into(), config).expect("opens");
+    let big = [draft("t", &"x".repeat(40 << 10))];
+    let mut taken = 0;
+    while let Some(ticket) = store.try_submit(&big, &[], 0, Durability::Interval).expect("no failure") {
+        assert!(ticket.is_settled_at_once() && ticket.outcome().is_some_and(|outcome| outcome.is_ok()));
+        taken += 1;
+        assert!(taken < 1_000, "it takes without end");
+    }
+    assert!(taken > 1);
+    store.admit(1, Durability::Interval).expect("room is made");
+    assert!(store.try_submit(&big, &[], 0, Durability::Interval).expect("no failure").is_some());
+    assert_eq!(store.next_position(), taken + 2);
+    store.close_topic("t", 0).expect("closes");
+    let refused = store.try_submit(&big, &[], 0, Durability::Interval).expect_err("closed");
+    assert_eq!(refused.kind(), ErrorKind::TopicClosed);
+}
