@@ -189,3 +189,59 @@ fn the_disk_is_counted() {
     );
     hub.stop();
 }
+
+/// A small file system of its own; unmounted at the end.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"]).arg(dir.path()).status();
+        assert!(
+            mounted.expect("runs mount").success(),
+            "this test mounts a small tmpfs, for which it has to be root"
+        );
+        Self(dir)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // A folder that stays mounted is told by its removal, which fails.
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_publishers_and_nothing_else() {
+    let disk = Tmpfs::new();
+    let settings = ["history.durability=always", "history.events=4"];
+    let hub = Hub::start(&disk.0.path().join("data"), &settings);
+    let ballast = disk.0.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 128 << 10]).expect("there is room");
+    let mut live = hub.read("t", "", None);
+    let mut socket = connect(&hub.address);
+    let long = "x".repeat(4000);
+    let mut taken = Vec::new();
+    let refused = loop {
+        match publish(&mut socket, "t", &format!("{} {long}", taken.len())).expect("an answer") {
+            Ok(id) => taken.push(id),
+            Err(refused) => break refused,
+        }
+        assert!(taken.len() < 1_000, "the disk is never full");
+    };
+    assert!(refused.contains("\"not_stored\"") && refused.contains("No space left on device"), "{refused}");
+    assert!(taken.len() > 10, "{}", taken.len());
+    let ids = |events: Vec<Event>| events.into_iter().map(|event| event.id).collect::<Vec<_>>();
+    assert_eq!(ids(live.take(taken.len())), taken, "who reads has what was taken");
+    assert_eq!(ids(hub.read("t", "replay=all", None).take(taken.len())), taken, "and who comes");
+    assert!(publish(&mut socket, "t", &long).expect("an answer").is_err(), "it is still full");
+    std::fs::remove_file(&ballast).expect("removed");
+    taken.push(publish(&mut socket, "t", "room again").expect("an answer").expect("is taken"));
+    assert_eq!(live.data(1), ["room again"], "without a restart, and nothing of what was refused");
+    hub.kill();
+    let hub = Hub::start(&disk.0.path().join("data"), &settings);
+    assert_eq!(ids(hub.read("t", "replay=all", None).take(taken.len())), taken);
+    hub.stop();
+}

@@ -219,6 +219,34 @@ fn resume_goes_on_after_the_id() {
 }
 
 #[test]
+fn history_on_disk_outlives_the_hub() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().to_str().expect("UTF-8");
+    let options_on_disk = [("data", path), ("history.durability", "always"), ("history.events", "10")];
+    let mut hub = start(&options_on_disk);
+    let ids: Vec<String> = (0..100).map(|n| publish(hub, "chat", &n.to_string())).collect();
+    stop(&mut hub);
+    let mut hub = start(&options_on_disk);
+    assert_eq!(
+        publish(hub, "chat", "100"),
+        ids[0].replace("-1", "-101"),
+        "the same epoch, the next position"
+    );
+    let topics = [text("chat")];
+    let last_event_id = text(&ids[2]);
+    let wanted = fanfare_subscribe_options { flags: FANFARE_ON_DEMAND, last_event_id, ..options(&topics) };
+    let id = subscribe(hub, &wanted);
+    let mut got = Vec::new();
+    while got.len() < 98 {
+        let (_, items) = pull(hub, id, 60_000);
+        assert!(!items.is_empty(), "nothing in a minute after {} events", got.len());
+        got.extend(items.into_iter().map(|item| item.3));
+    }
+    assert_eq!(got, (3..=100).map(|n| n.to_string()).collect::<Vec<_>>());
+    stop(&mut hub);
+}
+
+#[test]
 fn refusals_name_what_and_why() {
     let mut hub = start(&[]);
     let mut event: fanfare_event = zeroed();
