@@ -5,32 +5,12 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fanfare_engine::{Draft, Verdict};
+use fanfare_engine::Verdict;
 use fanfare_wasi_host::FileWatch;
+use support::exchange::{self, eventually, says};
 use support::*;
-
-/// Answers this letter twice, written by two stores with a loop in between: half of one code and half of another would
-/// show.
-fn says(letter: char) -> Vec<u8> {
-    let letter = u32::from(letter);
-    transform(&format!(
-        "(i32.store8 (i32.const 64) (i32.const {letter}))
-         (loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 500))))
-         (i32.store8 (i32.const 65) (i32.const {letter})) {}",
-        answer(2, "(i32.const 64)", "(i32.const 2)")
-    ))
-}
-
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// Puts a file into its place in one step, as a careful build does.
 fn replace(file: &Path, bytes: &[u8]) {
@@ -39,38 +19,11 @@ fn replace(file: &Path, bytes: &[u8]) {
     std::fs::rename(&beside, file).expect("moved");
 }
 
+/// As long as a test of every day may be; `soak_wasi` does it for ten minutes.
 #[test]
 fn reloads_under_load_lose_nothing() {
-    let handler = Arc::new(load(&says('a')).expect("sound"));
-    let engine = engine_with(Arc::clone(&handler));
-    let done = Arc::new(AtomicBool::new(false));
-    let publishers: Vec<_> = (0..2)
-        .map(|publisher| {
-            let (engine, done) = (engine.clone(), Arc::clone(&done));
-            std::thread::spawn(move || {
-                let mut published = 0_u64;
-                while !done.load(Ordering::Relaxed) {
-                    engine.publish(Draft::new(format!("t{publisher}"), "x"), NOW).expect("no fault");
-                    published += 1;
-                }
-                published
-            })
-        })
-        .collect();
-    for round in 0..20_u64 {
-        let before = stats(&handler).calls;
-        handler.reload(&says(if round % 2 == 0 { 'b' } else { 'a' })).expect("sound");
-        eventually("events go on", || stats(&handler).calls > before + 10);
-    }
-    done.store(true, Ordering::Relaxed);
-    let published: Vec<u64> = publishers.into_iter().map(|thread| thread.join().expect("no panic")).collect();
-    let stats = stats(&handler);
-    assert_eq!((stats.reloads, stats.calls), (20, published.iter().sum::<u64>()));
-    assert_eq!(engine.stats().published, stats.calls);
-    for topic in ["t0", "t1"] {
-        let retained = retained(&engine, topic);
-        assert!(retained.iter().all(|data| data == "aa" || data == "bb"), "{retained:?}");
-    }
+    exchange::under_load(20, Duration::ZERO);
+    exchange::under_load(50, Duration::from_millis(100));
 }
 
 #[test]

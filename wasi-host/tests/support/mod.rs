@@ -1,6 +1,9 @@
 //! Guests in WebAssembly text, and a hub to put them in.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod exchange;
+pub(crate) mod random;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
