@@ -198,6 +198,7 @@ impl Inner {
         appends.iter().try_for_each(|append| self.check_topic(append.topic))
     }
 
+    #[inline]
     pub(super) fn check_topic(&self, topic: TopicKey) -> Result<(), Refused> {
         match self.topics.get(topic) {
             None => Err(Refused::Freed),
@@ -213,6 +214,7 @@ impl Inner {
     }
 
     /// Appends a frame that nobody has taken yet.
+    #[inline]
     pub(super) fn append_taken(&mut self, append: &mut Append, now: Timestamp, done: &mut Evicted) {
         if let Some(frame) = append.frame.take() {
             self.append(append.topic, frame, now, done);

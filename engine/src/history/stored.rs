@@ -9,6 +9,8 @@ use crate::sync::Arc;
 use crate::time::Timestamp;
 
 impl Log {
+    // Apart, so that who has no journal does not pay for its locals.
+    #[inline(never)]
     pub(super) fn commit_stored(
         &self,
         journal: &dyn Journal,
@@ -42,6 +44,7 @@ impl Log {
     }
 
     /// Returns when what was committed is visible, or known to have failed. To be called with no lock held.
+    #[inline]
     pub(crate) fn settle(&self, done: Committed) -> Result<(), JournalError> {
         let Some(waits) = done.waits else { return Ok(()) };
         self.settle_number(waits.number, waits.settlement)
