@@ -10,12 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::files;
 use crate::install::EXAMPLES;
 use crate::python_binding;
-use crate::run::Program;
 use crate::suites;
 
-/// Runs their suites.
+/// Runs their suites. The library, the Python package and the Node addon have been built.
 pub(crate) fn test() -> Result<()> {
-    Program::cargo().args(["build", "--locked", "--release", "-p", "fanfare-ffi"]).run()?;
     let settings = [("FANFARE_LIBRARY", library()?), ("FANFARE_PYTHON", python_binding::interpreter())];
     // They mostly wait: for browsers that come back.
     suites::node_below(EXAMPLES, "examples", 3, &settings)
@@ -25,7 +23,7 @@ pub(crate) fn test() -> Result<()> {
 fn library() -> Result<PathBuf> {
     let built = files::target().join("release/libfanfare.so");
     if !built.is_file() {
-        bail!("the build made no {}", built.display());
+        bail!("{} is not built", built.display());
     }
     let folder = files::target().join("examples");
     fs::create_dir_all(&folder)?;
