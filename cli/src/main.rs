@@ -14,6 +14,7 @@ mod settings;
 mod check;
 mod config;
 mod data;
+mod new;
 mod publish;
 mod serve;
 mod sub;
@@ -69,6 +70,8 @@ enum Command {
     Check(check::Check),
     /// Look at history on disk: check, stats, export, import.
     Data(data::Data),
+    /// Start an event handler: a folder with all it needs.
+    New(new::New),
     /// Print the configuration in effect, and where each value comes from.
     Config(config::Config),
 }
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Some(Command::Bench(bench)) => bench::run(&bench),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Data(data)) => data::run(&data),
+        Some(Command::New(new)) => new::run(&new),
         Some(Command::Config(config)) => config::run(&config),
     };
     done.map_or_else(|failure: Failure| failure.report(), |()| ExitCode::SUCCESS)
