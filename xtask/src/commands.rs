@@ -76,7 +76,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "node",
         usage: "",
-        help: "The Node binding alone: its addon built, plain and with AddressSanitizer, and its tests.",
+        help: "The Node binding alone: its addon, plain and with AddressSanitizer, and its tests.",
         run: |steps, _| {
             steps.step("release binary", build::release)?;
             steps.step("node binding", node_binding::test)
@@ -147,8 +147,9 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "guests",
         usage: "[--check]",
-        help: "Build the example handlers of every language, with the compilers they need, and the engine\n\
-               of .js handlers, which is written to wasi-host/js; with --check it is only compared.",
+        help: "Build the example handlers of every language, with the compilers they need, and the\n\
+               engine of .js handlers, which is written to wasi-host/js; with --check it is\n\
+               only compared.",
         run: |steps, args| match args.first() {
             None => steps.step("guests", guests::write),
             Some(_) => steps.step("guests", guests::check),
