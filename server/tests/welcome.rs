@@ -4,9 +4,11 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use fanfare_engine::{
-    Draft, Fault, Handler, HandlerSpec, OnFault, Timestamp, TopicPattern, Verdict, Visitor, Welcome,
+    Code, Draft, Fault, Handler, HandlerSpec, OnFault, SubscribeOptions, Timestamp, TopicPattern, Verdict,
+    Visitor, Welcome,
 };
 use support::{Hub, wait_until};
 
@@ -99,6 +101,32 @@ fn a_greeting_is_the_first_event_of_its_stream() {
     let mut back = hub.stream_with("/events/votes?client=silent", &again);
     assert_eq!(back.event().data, "3", "its id is one to resume after");
     assert_eq!(hub.stat("/deliveries/gaps"), 0);
+}
+
+/// A stream that the host writes, as those over HTTP/2 and TLS, which are made the same way.
+#[test]
+fn a_stream_of_the_hosts_own_is_greeted() {
+    let hub = hub();
+    let options = |client: &'static str| SubscribeOptions {
+        topics: vec!["votes".into()],
+        client: Some(client.into()),
+        ..Default::default()
+    };
+    hub.publish("votes", "a");
+    let mut stream = hub.server.open_stream(&options("guest")).expect("admitted");
+    hub.publish("votes", "b");
+    let mut text = String::new();
+    while !text.contains("data: 2") {
+        match stream.poll_bytes(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(bytes)) => text.push_str(std::str::from_utf8(&bytes).expect("UTF-8")),
+            other => panic!("{other:?} behind {text:?}"),
+        }
+    }
+    let events: Vec<&str> = text.lines().filter(|line| line.starts_with("data: ")).collect();
+    assert_eq!(events, ["data: 1", "data: 2"]);
+    let error = hub.server.open_stream(&options("stranger")).expect_err("refused");
+    assert_eq!(error.code(), Code::HandlerRefused);
+    assert_eq!(error.to_string(), "handler count refused the reader: members\nonly");
 }
 
 /// Readers come while others publish: what each sees is one count without a hole, whatever its lane does.
