@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::files;
+use crate::install;
 use crate::run::{Program, say};
 
 /// Far above what a test run takes; it ends a hang before the CI job's own limit hides where it was.
@@ -49,7 +50,12 @@ pub(crate) fn rustdoc() -> Result<()> {
 pub(crate) fn tests() -> Result<()> {
     // Built first, so that the limit is on running alone.
     Program::cargo().args(["test", "--locked", "--workspace", "--no-run"]).run()?;
-    Program::cargo().args(["test", "--locked", "--workspace"]).limit(HANG).run()
+    // How cargo builds for WebAssembly here, for the tests that do.
+    let wasm: Vec<String> =
+        install::rust_for_wasm()?.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let run =
+        Program::cargo().args(["test", "--locked", "--workspace"]).env("FANFARE_WASM_CARGO", wasm.join(" "));
+    run.limit(HANG).run()
 }
 
 /// The binary as it is shipped; the end-to-end suites run it.

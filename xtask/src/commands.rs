@@ -211,7 +211,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "purity",
         usage: "",
-        help: "The engine names no clock, socket, thread or file; built for wasm32 where installed.",
+        help: "The engine names no clock, socket, thread or file; built for wasm32.",
         run: |steps, _| steps.step("engine is pure", purity::check),
     },
     Command {

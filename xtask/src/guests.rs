@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::files;
 use crate::install;
 use crate::run::{Program, say};
+use crate::rust_target::WASM;
 
 /// The example handlers, a folder for each language.
 const EXAMPLES: &str = "examples/handlers";
@@ -23,8 +24,6 @@ const EXAMPLES: &str = "examples/handlers";
 const REQUIREMENTS: &str = "examples/handlers/requirements.txt";
 /// The contract.
 const WIT: &str = "wasi-host/wit";
-/// What Rust calls WebAssembly without a system.
-const TARGET: &str = "wasm32-unknown-unknown";
 /// The environment with them, in the target directory.
 const VENV: &str = "guests-venv";
 /// The engine and what it is made of.
@@ -64,7 +63,6 @@ fn kept_engine() -> PathBuf {
 fn examples() -> Result<()> {
     install::python_packages(VENV, REQUIREMENTS)?;
     install::node(EXAMPLES)?;
-    install::rust_target(TARGET)?;
     for (source, made) in sources("c", "c")? {
         Program::new("clang")
             .args(["--target=wasm32", "-O2", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry", "-o"])
@@ -97,13 +95,13 @@ fn examples() -> Result<()> {
 fn rust() -> Result<()> {
     let folder = files::target().join("guests-rust");
     let manifest = format!("{EXAMPLES}/rust/Cargo.toml");
-    Program::cargo()
-        .args(["build", "--locked", "--release", "--examples", "--target", TARGET])
+    let cargo = Program::cargo()
+        .args(["build", "--locked", "--release", "--examples", "--target", WASM])
         .args(["--manifest-path", &manifest, "--target-dir"])
         .args([&folder])
-        .without_cargo_env()
-        .run()?;
-    let built = folder.join(TARGET).join("release/examples");
+        .without_cargo_env();
+    install::rust_for_wasm()?.into_iter().fold(cargo, |cargo, (key, value)| cargo.env(key, value)).run()?;
+    let built = folder.join(WASM).join("release/examples");
     for (source, made) in sources("rust/examples", "rs")? {
         let from = built.join(made.file_name().context("a module has a name")?);
         fs::copy(&from, &made).with_context(|| format!("{} made no {}", source.display(), from.display()))?;

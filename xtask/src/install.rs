@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::files;
 use crate::run::{Program, find_command, say};
+use crate::rust_target::{self, WASM};
 
 /// A system package and the commands any one of which shows that it is there.
 struct Package {
@@ -60,6 +61,10 @@ pub(crate) const NODE_BINDING: &str = "bindings/node";
 
 /// Folder of the example applications, with their `package.json`.
 pub(crate) const EXAMPLES: &str = "examples";
+
+/// Where Debian's package rustc-web puts its compiler, and rust-web-src what that compiler's standard library is made of.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_RUST_SOURCE: &str = "/usr/lib/rustlib/src/rust/library";
 
 /// Everything that `test` needs.
 pub(crate) fn everything() -> Result<()> {
@@ -231,17 +236,37 @@ pub(crate) fn python_packages(name: &str, requirements: &str) -> Result<()> {
     write_stamp(&stamp, &wanted)
 }
 
-/// The standard library of that target for the Rust that builds the project.
-pub(crate) fn rust_target(target: &str) -> Result<()> {
-    let libraries = Program::new("rustc").args(["--print", "target-libdir", "--target", target]).output()?;
-    if fs::read_dir(libraries.trim()).is_ok_and(|mut files| files.next().is_some()) {
-        say(&format!("    rust for {target}: there"));
-        return Ok(());
+/// Rust for WebAssembly without a system, as variables for a cargo that builds for it: none where the Rust that builds the
+/// project has the target, or rustup brings it. Elsewhere Debian's newest Rust makes the standard library from its source.
+pub(crate) fn rust_for_wasm() -> Result<Vec<(&'static str, &'static str)>> {
+    if rust_target::is_there(WASM)? {
+        say(&format!("    rust for {WASM}: there"));
+        return Ok(Vec::new());
     }
-    if find_command("rustup").is_none() {
-        bail!("please install Rust's standard library for {target}: there is no rustup here to do it");
+    // It may be there and have no way to its server.
+    if find_command("rustup").is_some()
+        && Program::new("rustup").args(["target", "add", WASM]).works()
+        && rust_target::is_there(WASM)?
+    {
+        say(&format!("    rust for {WASM}: installed by rustup"));
+        return Ok(Vec::new());
     }
-    Program::new("rustup").args(["target", "add", target]).run()
+    if !Path::new(DEBIAN_RUSTC).is_file() || !Path::new(DEBIAN_RUST_SOURCE).is_dir() {
+        apt_install(&["rustc-web", "rust-web-src"])?;
+    }
+    if !Path::new(DEBIAN_RUSTC).is_file() || !Path::new(DEBIAN_RUST_SOURCE).is_dir() {
+        bail!(
+            "{WASM} needs `rustup target add {WASM}`; the packages rustc-web and rust-web-src do not do here"
+        );
+    }
+    say(&format!("    rust for {WASM}: its standard library is built from source"));
+    Ok(vec![
+        ("RUSTC", DEBIAN_RUSTC),
+        // It is a stable compiler, and building the standard library is not.
+        ("RUSTC_BOOTSTRAP", "1"),
+        ("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort"),
+        ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld"),
+    ])
 }
 
 /// Installs what the `package.json` of a folder asks for, beside it.

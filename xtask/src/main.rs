@@ -9,14 +9,15 @@
 
 mod files;
 mod run;
+mod rust_target;
 mod rust_text;
 
 mod budget;
 mod layers;
 mod licences;
-mod purity;
 
 mod install;
+mod purity;
 
 mod build;
 mod docs;

@@ -2,7 +2,7 @@
 //!
 //! Three nets, coarse to fine. `engine/clippy.toml` bans the calls by resolved name in every build. The
 //! text check here bans whole modules of the standard library and covers code that a given build leaves
-//! out. And where the bare wasm32 target is installed, the engine is built for it: that target has none
+//! out. And the engine is built for the bare wasm32 target: that target has none
 //! of these things, so a dependency that needs one shows too.
 
 use std::path::Path;
@@ -10,8 +10,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::files;
+use crate::install;
 use crate::layers::{self, Module};
 use crate::run::{Program, say};
+use crate::rust_target::WASM;
 
 /// Standard modules and types the engine does without, as paths below `std` or `core`.
 const BANNED: &[(&str, &str)] = &[
@@ -65,9 +67,6 @@ const BANNED_CRATES: &[&str] = &[
     "tracing",
 ];
 
-/// The bare target that has no operating system.
-const WASM: &str = "wasm32-unknown-unknown";
-
 /// Runs all three nets but clippy's.
 pub(crate) fn check() -> Result<()> {
     let modules = layers::load(&files::root(), Path::new("engine/src/lib.rs"))?;
@@ -84,13 +83,12 @@ pub(crate) fn check() -> Result<()> {
 }
 
 fn build_for_wasm() -> Result<()> {
-    let installed =
-        Program::new("rustup").args(["target", "list", "--installed"]).output().unwrap_or_default();
-    if !installed.lines().any(|target| target.trim() == WASM) {
-        say(&format!("    note: {WASM} is not installed, so the engine was not built for it"));
-        return Ok(());
-    }
-    Program::cargo().args(["build", "--locked", "-p", "fanfare-engine", "--lib", "--target", WASM]).run()
+    // A folder of its own: the compiler may be another one.
+    let folder = files::target().join("purity");
+    let cargo = Program::cargo()
+        .args(["build", "--locked", "-p", "fanfare-engine", "--lib", "--target", WASM, "--target-dir"])
+        .args([&folder]);
+    install::rust_for_wasm()?.into_iter().fold(cargo, |cargo, (key, value)| cargo.env(key, value)).run()
 }
 
 fn dependencies() -> Result<Vec<String>> {
