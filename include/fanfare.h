@@ -762,7 +762,7 @@ fanfare_status fanfare_get_stats(const fanfare_hub *hub,
 // subscription until its `FANFARE_ITEM_END` or `fanfare_unsubscribe`. *Borrows* everything. Any thread.
 //
 // Errors: `INVALID_TOPIC`, `INVALID_ID`, `INVALID_EVENT`, `INVALID_CLIENT`, `INVALID_PARAMETER`, `LIMIT_TOPICS`; `TOPIC_CLOSED` when there will
-// never be anything to read; `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`, `TOO_NEW`. Nothing has changed then.
+// never be anything to read; `HANDLER_REFUSED`, `HANDLER_FAILED`; `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`, `TOO_NEW`. Nothing has changed then.
 //
 // # Safety
 // `options` is NULL or as `fanfare_subscribe_options` says, with readable views; `id` is NULL or writable; `err` is NULL or
