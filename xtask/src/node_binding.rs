@@ -70,7 +70,7 @@ pub(crate) fn test() -> Result<()> {
     suites::node_below(NODE_BINDING, "node-binding", 1, &[])
 }
 
-/// The long runs: as [`test`], with a thousand readers of ten thousand events, a thousand cycles, and the end of a process with a
+/// The long runs: as [`test`](fn@test), with a thousand readers of ten thousand events, a thousand cycles, and the end of a process with a
 /// thousand streams open, a hundred times for every way to end.
 pub(crate) fn soak() -> Result<()> {
     build()?;
