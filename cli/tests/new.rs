@@ -15,7 +15,7 @@ fn run(program: &str, args: &[&str], folder: &Path) -> Output {
     path.push(std::env::var_os("PATH").expect("a PATH"));
     command.args(args).current_dir(folder).env("PATH", path).env_remove("CARGO_TARGET_DIR");
     // How cargo builds for WebAssembly where Rust does not bring its library: see `cargo xtask test`.
-    let settings = std::env::var("FANFARE_WASM_CARGO").unwrap_or_default();
+    let settings = std::env::var("GUEST_CARGO_SETTINGS").unwrap_or_default();
     command.envs(settings.split_whitespace().filter_map(|setting| setting.split_once('=')));
     command.output().unwrap_or_else(|error| panic!("{program}: {error}"))
 }

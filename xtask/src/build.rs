@@ -50,11 +50,12 @@ pub(crate) fn rustdoc() -> Result<()> {
 pub(crate) fn tests() -> Result<()> {
     // Built first, so that the limit is on running alone.
     Program::cargo().args(["test", "--locked", "--workspace", "--no-run"]).run()?;
-    // How cargo builds for WebAssembly here, for the tests that do.
+    // How cargo builds for WebAssembly here, for the tests that do. Not FANFARE_*: that would be configuration.
     let wasm: Vec<String> =
         install::rust_for_wasm()?.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let run =
-        Program::cargo().args(["test", "--locked", "--workspace"]).env("FANFARE_WASM_CARGO", wasm.join(" "));
+    let run = Program::cargo()
+        .args(["test", "--locked", "--workspace"])
+        .env("GUEST_CARGO_SETTINGS", wasm.join(" "));
     run.limit(HANG).run()
 }
 
