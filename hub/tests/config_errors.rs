@@ -101,8 +101,10 @@ fn a_wrong_value_names_option_place_and_range() {
             );
             assert!(error.ends_with(&range), "{key:?} = {text:?}: {error}");
         }
-        if let Kind::Count { max, .. } = key.kind() {
-            let error = from_file(&format!("\"{}\" = {}\n", key.name(), max + 1));
+        if let Kind::Count { max, .. } = key.kind()
+            && let Some(above) = max.checked_add(1)
+        {
+            let error = from_file(&format!("\"{}\" = {above}\n", key.name()));
             assert!(
                 error.starts_with(&format!(":1: {} = ", key.name())) && error.contains("out of range"),
                 "{error}"
