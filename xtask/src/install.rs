@@ -33,6 +33,7 @@ const SYSTEM: &[Package] = &[
     Package { name: "faketime", commands: &["faketime"] },
     Package { name: "g++", commands: &["c++"] },
     Package { name: "cmake", commands: &["cmake"] },
+    Package { name: "make", commands: &["make"] },
     Package { name: "pkg-config", commands: &["pkg-config"] },
     Package { name: "valgrind", commands: &["valgrind"] },
     // Debian puts it where only root's PATH looks.
@@ -243,18 +244,19 @@ pub(crate) fn rust_for_wasm() -> Result<Vec<(&'static str, &'static str)>> {
         say(&format!("    rust for {WASM}: there"));
         return Ok(Vec::new());
     }
-    // It may be there and have no way to its server.
-    if find_command("rustup").is_some()
-        && Program::new("rustup").args(["target", "add", WASM]).works()
-        && rust_target::is_there(WASM)?
-    {
-        say(&format!("    rust for {WASM}: installed by rustup"));
-        return Ok(Vec::new());
+    let debian = || Path::new(DEBIAN_RUSTC).is_file() && Path::new(DEBIAN_RUST_SOURCE).is_dir();
+    // Asked once: where rustup has no way to its server, Debian's packages are there from then on.
+    if !debian() && find_command("rustup").is_some() {
+        let added = Program::new("rustup").args(["target", "add", WASM]).works();
+        if added && rust_target::is_there(WASM)? {
+            say(&format!("    rust for {WASM}: installed by rustup"));
+            return Ok(Vec::new());
+        }
     }
-    if !Path::new(DEBIAN_RUSTC).is_file() || !Path::new(DEBIAN_RUST_SOURCE).is_dir() {
+    if !debian() {
         apt_install(&["rustc-web", "rust-web-src"])?;
     }
-    if !Path::new(DEBIAN_RUSTC).is_file() || !Path::new(DEBIAN_RUST_SOURCE).is_dir() {
+    if !debian() {
         bail!(
             "{WASM} needs `rustup target add {WASM}`; the packages rustc-web and rust-web-src do not do here"
         );
