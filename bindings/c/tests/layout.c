@@ -15,7 +15,7 @@
 /* On 64-bit machines; a number here never changes, new fields go to the end. */
 #if UINTPTR_MAX == UINT64_MAX
 #define AT(type, field, offset) ASSERT(type##_##field, offsetof(type, field) == (offset))
-#define SIZE(type, size) ASSERT(type##_bytes, sizeof(type) == (size))
+#define SIZE(type, size) ASSERT(type##_in_all, sizeof(type) == (size))
 
 AT(fanfare_str, ptr, 0);
 AT(fanfare_str, len, 8);
