@@ -29,11 +29,18 @@ static const fanfare_request *next_request(fanfare_batch **batch, uint64_t *id)
         CHECK(status == FANFARE_OK || status == FANFARE_AGAIN);
         size_t count;
         const fanfare_item *items = items_of(*batch, &count);
-        CHECK(count <= 1);
-        if (count && items[0].kind == FANFARE_ITEM_REQUEST) {
-            *id = items[0].handle;
-            CHECK(*id && items[0].request && items[0].request->size >= sizeof *items[0].request);
-            return items[0].request;
+        /* The end of an earlier stream, or news for a reader, may come with it; another request may not. */
+        const fanfare_item *found = NULL;
+        for (size_t n = 0; n < count; n++) {
+            if (items[n].kind != FANFARE_ITEM_REQUEST)
+                continue;
+            CHECK(!found);
+            found = &items[n];
+        }
+        if (found) {
+            *id = found->handle;
+            CHECK(*id && found->request && found->request->size >= sizeof *found->request);
+            return found->request;
         }
         fanfare_batch_free(batch);
     }
