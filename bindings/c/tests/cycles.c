@@ -44,6 +44,9 @@ static void signals(char *text, size_t room)
 /* Threads of the library block every signal that can be blocked, so that the host's handlers run on its own threads. */
 static void check_threads_block(void)
 {
+    /* Under valgrind the kernel's masks are valgrind's own, and change around system calls. */
+    if (getenv("VALGRIND"))
+        return;
     DIR *dir = opendir("/proc/self/task");
     CHECK(dir != NULL);
     for (struct dirent *entry; (entry = readdir(dir));) {
