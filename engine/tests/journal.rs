@@ -123,7 +123,7 @@ fn a_slow_reader_holds_one_page_and_stops_nobody() {
     let (wakes, waker) = Wakes::new();
     reader.watcher.set_waker(&waker);
     assert_eq!(reader.idle(), nothing());
-    assert!(reader.subscription.is_waiting());
+    assert!(reader.subscription.wait_as(7));
     assert!(reader.watcher.park());
     assert_eq!(memory.requests(), 1);
     assert_eq!(reader.idle(), nothing(), "and does not ask twice");
@@ -135,7 +135,11 @@ fn a_slow_reader_holds_one_page_and_stops_nobody() {
     assert!(reader.watcher.park());
     memory.answer();
     assert_eq!(wakes.take(), 1, "woken when the page is there");
-    assert!(reader.watcher.take_arrived() && !reader.watcher.take_arrived());
+    let mut arrived = Vec::new();
+    reader.watcher.take_arrived(&mut arrived);
+    dirty.clear();
+    reader.watcher.take_dirty(&mut dirty);
+    assert_eq!((&arrived[..], dirty.len()), (&[7][..], 0), "nobody else is looked for");
     let mut out = Vec::new();
     assert_eq!(reader.subscription.pull(&mut out, 1), Pulled::More);
     assert_eq!((out.len(), memory.requests()), (1, 0), "the next page is asked for when this one is read");
@@ -144,6 +148,29 @@ fn a_slow_reader_holds_one_page_and_stops_nobody() {
     drop(reader);
     assert_eq!(memory.requests(), 0, "nobody wants it any more");
     memory.answer();
+}
+
+#[test]
+fn who_waits_for_a_page_is_told_also_when_it_came_before() {
+    let memory = Memory::new();
+    let engine = memory.engine(4);
+    put_numbers(&engine, 1..=40);
+    memory.hold_reads();
+    let reader = Reader::new(&engine, &["t"], Start::All);
+    assert_eq!(reader.idle(), nothing());
+    memory.answer();
+    let (mut dirty, mut arrived) = (Vec::new(), Vec::new());
+    reader.watcher.take_dirty(&mut dirty);
+    reader.watcher.take_arrived(&mut arrived);
+    assert_eq!((dirty.len(), arrived.len()), (1, 0), "who has given no token is found by the topic");
+    assert!(reader.watcher.park());
+    assert!(reader.subscription.wait_as(8));
+    assert!(!reader.watcher.park(), "there is something to look at");
+    reader.watcher.take_arrived(&mut arrived);
+    assert_eq!(arrived, [8]);
+    let mut out = Vec::new();
+    assert_eq!(reader.subscription.pull(&mut out, 1), Pulled::More);
+    assert!(!reader.subscription.wait_as(9), "it has its page");
 }
 
 #[test]

@@ -25,12 +25,18 @@ pub struct Watcher(Arc<Shared>);
 
 struct Shared {
     waker: Mutex<Option<Waker>>,
-    /// Topics marked since the last `take_dirty`, each once.
-    dirty: Mutex<Vec<TopicKey>>,
+    news: Mutex<News>,
     awake: AtomicBool,
-    /// Whether a page has come since the last `take_arrived`.
-    arrived: AtomicBool,
     interests: Mutex<HashMap<TopicKey, Interest, ahash::RandomState>>,
+}
+
+/// What there is to look at.
+#[derive(Default)]
+struct News {
+    /// Topics marked since the last `take_dirty`, each once.
+    dirty: Vec<TopicKey>,
+    /// Tokens of subscriptions whose page has come since the last `take_arrived`.
+    arrived: Vec<u64>,
 }
 
 /// What a watcher holds of a topic that it watches.
@@ -64,7 +70,7 @@ impl Mark {
         if self.set.swap(true, Ordering::AcqRel) {
             return None;
         }
-        self.watcher.0.dirty.lock().push(topic);
+        self.watcher.0.news.lock().dirty.push(topic);
         self.watcher.awaken()
     }
 }
@@ -73,9 +79,8 @@ impl Watcher {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Shared {
             waker: Mutex::new(None),
-            dirty: Mutex::new(Vec::new()),
+            news: Mutex::new(News::default()),
             awake: AtomicBool::new(false),
-            arrived: AtomicBool::new(false),
             // The keys are the engine's own numbers, so nobody can choose colliding ones.
             interests: Mutex::new(HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4))),
         }))
@@ -92,43 +97,44 @@ impl Watcher {
     /// Moves the dirty topics to the end of `out`. Look into their history *after* this call.
     pub fn take_dirty(&self, out: &mut Vec<TopicKey>) {
         let start = out.len();
-        out.append(&mut self.0.dirty.lock());
+        out.append(&mut self.0.news.lock().dirty);
         if out.len() == start {
             return;
         }
         self.clear_marks(&out[start..]);
     }
 
-    /// Whether a page of stored events has come for one of its subscriptions since this was asked last. Ask after
-    /// [`take_dirty`](Self::take_dirty), which names a topic of that subscription.
-    #[must_use]
-    pub fn take_arrived(&self) -> bool {
-        // Relaxed is enough: `arrive` sets it before it pushes, and `take_dirty` took what was pushed under the same lock.
-        self.0.arrived.load(Ordering::Relaxed) && self.0.arrived.swap(false, Ordering::Relaxed)
+    /// Moves the tokens of the subscriptions whose page of stored events has come to the end of `out`: those that were given to
+    /// [`Subscription::wait_as`](crate::Subscription::wait_as).
+    pub fn take_arrived(&self, out: &mut Vec<u64>) {
+        out.append(&mut self.0.news.lock().arrived);
     }
 
-    /// Says that a page has come for a subscription that reads `topic`. It may be listed twice; that is looked at twice.
-    pub(crate) fn arrive(&self, topic: TopicKey) {
-        self.0.arrived.store(true, Ordering::Relaxed);
-        self.0.dirty.lock().push(topic);
-        if let Some(waker) = self.awaken() {
-            waker.wake();
+    /// Says that a page has come for a subscription that waits as `token`, or as any reader of `topic`, which may be listed
+    /// twice then and is looked at twice.
+    pub(crate) fn arrive(&self, topic: TopicKey, token: Option<u64>) {
+        let mut news = self.0.news.lock();
+        match token {
+            Some(token) => news.arrived.push(token),
+            None => news.dirty.push(topic),
         }
+        drop(news);
+        self.wake();
     }
 
     /// [`take_dirty`](Self::take_dirty) for who looks at everything anyway.
     pub(crate) fn clear_dirty(&self) {
         // Taken out, because nobody may wait for the interests while he holds the list: `Interests` locks them the other way round.
-        let mut taken = std::mem::take(&mut *self.0.dirty.lock());
+        let mut taken = std::mem::take(&mut self.0.news.lock().dirty);
         if taken.is_empty() {
             return;
         }
         self.clear_marks(&taken);
         taken.clear();
-        let mut dirty = self.0.dirty.lock();
-        if dirty.is_empty() {
+        let mut news = self.0.news.lock();
+        if news.dirty.is_empty() {
             // Its memory is used again.
-            *dirty = taken;
+            news.dirty = taken;
         }
     }
 
@@ -148,9 +154,11 @@ impl Watcher {
         // Release/Acquire pairs with `awaken`. A publisher that pushed before the look below is seen by the list's
         // lock; one that pushes later finds the flag cleared and wakes.
         self.0.awake.swap(false, Ordering::AcqRel);
-        if self.0.dirty.lock().is_empty() {
+        let news = self.0.news.lock();
+        if news.dirty.is_empty() && news.arrived.is_empty() {
             return true;
         }
+        drop(news);
         self.0.awake.store(true, Ordering::Release);
         false
     }

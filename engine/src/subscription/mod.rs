@@ -265,11 +265,12 @@ impl Subscription {
         self.pull_through(out, max_bytes, u64::MAX)
     }
 
-    /// Whether [`Pulled::Idle`] meant that a page of stored events is being read, instead of "all there is". The watcher is
-    /// woken when it is there; it may be by now.
+    /// Whether [`Pulled::Idle`] meant that a page of stored events is being read, instead of "all there is". If so, the watcher
+    /// lists `token` in [`take_arrived`](Watcher::take_arrived) when the page is there; it may be by now. For a watcher of many
+    /// subscriptions: one that has given no token is found by a topic of its own among the dirty ones.
     #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.0.state.lock().is_waiting()
+    pub fn wait_as(&self, token: u64) -> bool {
+        self.0.state.lock().wait_as(token)
     }
 
     /// Like [`pull`](Self::pull), but not beyond position `through`: `Idle` then means "has reached `through` or all

@@ -174,8 +174,8 @@ impl State {
     }
 
     /// Whether a page was asked for and has not been taken: `Idle` says nothing about what is in history then.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.replay.as_ref().is_some_and(Replay::is_waiting)
+    pub(super) fn wait_as(&self, token: u64) -> bool {
+        self.replay.as_ref().is_some_and(|replay| replay.wait_as(token))
     }
 
     /// Puts `frames` before everything else, as far as the reader wants their types.

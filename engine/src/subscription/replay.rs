@@ -48,9 +48,16 @@ pub(super) enum Answer {
 
 /// Where the page that was asked for is put.
 struct Slot {
-    page: Mutex<Option<Result<Rendered, JournalError>>>,
+    state: Mutex<SlotState>,
     watcher: Watcher,
     topic: TopicKey,
+}
+
+#[derive(Default)]
+struct SlotState {
+    page: Option<Result<Rendered, JournalError>>,
+    /// What the watcher is told when the page comes.
+    token: Option<u64>,
 }
 
 struct Rendered {
@@ -64,15 +71,23 @@ impl Replay {
         Self { first: Some(first), asked: None, items: VecDeque::new(), through: 0 }
     }
 
-    /// Whether a page was asked for and has not been taken.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.asked.is_some()
+    /// If a page was asked for and has not been taken, lets the watcher list `token` when it is there, which may be now.
+    pub(super) fn wait_as(&self, token: u64) -> bool {
+        let Some(slot) = &self.asked else { return false };
+        let mut state = slot.state.lock();
+        state.token = Some(token);
+        let is_there = state.page.is_some();
+        drop(state);
+        if is_there {
+            slot.watcher.arrive(slot.topic, Some(token));
+        }
+        true
     }
 
     /// Takes the page that has come, if one has.
     pub(super) fn take(&mut self) -> Answer {
         let Some(slot) = &self.asked else { return Answer::NotAsked };
-        let Some(page) = slot.page.lock().take() else { return Answer::Waiting };
+        let Some(page) = slot.state.lock().page.take() else { return Answer::Waiting };
         self.asked = None;
         match page {
             Err(_) => Answer::Failed,
@@ -106,7 +121,11 @@ impl Replay {
         at_least: u64,
     ) {
         let (Some(journal), Some((topic, _))) = (&core.journal, topics.first()) else { return };
-        let slot = Arc::new(Slot { page: Mutex::new(None), watcher: watcher.clone(), topic: *topic });
+        let slot = Arc::new(Slot {
+            state: Mutex::new(SlotState::default()),
+            watcher: watcher.clone(),
+            topic: *topic,
+        });
         let names: Vec<Arc<str>> = topics.into_iter().map(|(_, name)| name).collect();
         let (epoch, now) = (core.config.epoch.clone(), core.now());
         let (wanted, answered, by_name) = (Arc::downgrade(&slot), Arc::downgrade(&slot), names.clone());
@@ -114,8 +133,11 @@ impl Replay {
             // Nobody renders for a reader that has gone.
             let Some(slot) = answered.upgrade() else { return };
             let page = page.and_then(|page| render(page, &by_name, &epoch, now, at_least));
-            *slot.page.lock() = Some(page);
-            slot.watcher.arrive(slot.topic);
+            let mut state = slot.state.lock();
+            state.page = Some(page);
+            let token = state.token;
+            drop(state);
+            slot.watcher.arrive(slot.topic, token);
         };
         let from = self.first.take().unwrap_or(ReadFrom::After(cursor));
         let is_wanted = Box::new(move || wanted.strong_count() > 0);

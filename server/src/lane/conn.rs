@@ -26,7 +26,7 @@ const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 /// ```text
 ///   token (usize):  [ generation : half the bits | index : half the bits ]
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     index: u32,
     generation: u32,

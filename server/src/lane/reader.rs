@@ -11,6 +11,7 @@
 //! * A group without a cursor takes the first one that is idle.
 
 use fanfare_engine::{Pulled, Start, SubscribeError, SubscribeOptions};
+use mio::Token;
 
 use super::batch::BATCH_BYTES;
 use super::conn::{Goal, Key, Own, Phase, Rest, Source};
@@ -102,7 +103,7 @@ impl Lane<'_> {
         }
         match self.pull_own(key) {
             Standing::Pulled(Pulled::More) => self.run_later(key),
-            Standing::Pulled(Pulled::Idle) if self.is_waiting(key) => drop(self.waiting.insert(key)),
+            Standing::Pulled(Pulled::Idle) if self.waits(key) => {}
             Standing::Pulled(Pulled::Idle) => self.join_or_wait(key),
             Standing::Pulled(Pulled::Ended) => self.finish(key),
             Standing::Pulled(Pulled::Lapped) => {
@@ -114,19 +115,24 @@ impl Lane<'_> {
         }
     }
 
-    /// Whether the own cursor waits for a page of stored events.
-    fn is_waiting(&self, key: Key) -> bool {
+    /// Whether the own cursor waits for a page of stored events. The lane is told when it has come.
+    fn waits(&self, key: Key) -> bool {
         match self.conns.get(key).map(|conn| &conn.phase) {
-            Some(Phase::Own(own)) => matches!(&own.source, Source::Open(cursor) if cursor.is_waiting()),
+            Some(Phase::Own(own)) => {
+                matches!(&own.source, Source::Open(cursor) if cursor.wait_as(key.token().0 as u64))
+            }
             _ => false,
         }
     }
 
-    /// Looks again at every connection that waits for a page, because one has come.
-    pub(super) fn page_arrived(&mut self) {
-        for key in std::mem::take(&mut self.waiting) {
-            self.run_later(key);
+    /// Looks again at the connections whose page has come; those that are gone by now are passed over.
+    pub(super) fn take_arrived(&mut self) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        self.link.watcher.take_arrived(&mut arrived);
+        for token in arrived.drain(..) {
+            self.run_later(Key::from_token(Token(token as usize)));
         }
+        self.arrived = arrived;
     }
 
     /// Pulls one batch by the own cursor, not past the group's, and writes it.

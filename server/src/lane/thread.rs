@@ -1,6 +1,6 @@
 //! The lane's thread: one turn after another, asleep in the poll when there is nothing to do.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,8 +75,6 @@ pub(super) struct Lane<'a> {
     pub(super) selected: Batch,
     /// Connections that read by themselves and can go on.
     pub(super) runnable: VecDeque<Key>,
-    /// Connections that wait for a page of stored events.
-    pub(super) waiting: HashSet<Key>,
     /// Connections whose peer sent more than one turn reads.
     reading: VecDeque<Key>,
     pub(super) tally: Tally,
@@ -85,6 +83,7 @@ pub(super) struct Lane<'a> {
     pub(super) dead: Vec<Key>,
     pub(super) fired: Vec<Key>,
     dirty: Vec<TopicKey>,
+    pub(super) arrived: Vec<u64>,
     scratch: Box<[u8]>,
 }
 
@@ -150,7 +149,7 @@ impl<'a> Lane<'a> {
             batch: Batch::new(),
             selected: Batch::new(),
             runnable: VecDeque::new(),
-            waiting: HashSet::new(),
+            arrived: Vec::new(),
             reading: VecDeque::new(),
             tally: Tally::default(),
             drain: None,
@@ -168,9 +167,7 @@ impl<'a> Lane<'a> {
             self.take_inbox();
             // First the list, then history: see the watcher's contract.
             self.link.watcher.take_dirty(&mut self.dirty);
-            if self.link.watcher.take_arrived() {
-                self.page_arrived();
-            }
+            self.take_arrived();
             for topic in self.dirty.drain(..) {
                 self.groups.mark_topic_dirty(topic);
             }
