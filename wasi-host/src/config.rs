@@ -52,6 +52,15 @@ fanfare_engine::options! {
         ["handler.dead_letter"] dead_letter: String = Kind::Text, "";
         /// Values that handlers can read, `KEY=VALUE` each.
         ["handler.config"] config: Vec<String> = Kind::TextList, "";
+        /// Folder in which compiled code is kept, so that a handler starts faster the next time; made if need be. It has to belong
+        /// to the hub's user, and nobody else may enter it (mode 0700). Empty = `fanfare/handlers` in the user's folder for
+        /// caches (`XDG_CACHE_HOME`, `~/.cache`).
+        ["handler.cache_dir"] cache_dir: Option<PathBuf> = Kind::Path, "";
+        /// Bytes of compiled code that are kept; what was not used for longest goes first. 0 = none.
+        ["handler.cache_bytes"] cache_bytes: u64 = Kind::Bytes { min: 0, max: 1024 * 1024 * MIB }, "256MiB";
+        /// Take files that `fanfare compile` has made. They are machine code, which no sandbox holds: whoever can write such a
+        /// file can do what the hub can.
+        ["handler.precompiled"] precompiled: bool = Kind::Flag, "false";
         /// Take a changed file into use while the hub runs. Until the new code has loaded, the old code goes on.
         ["handler.reload"] reload: bool = Kind::Flag, "true";
     }

@@ -30,6 +30,7 @@ pub(crate) const TICK: &str = "tick";
 pub(crate) const TRANSFORM_BATCH: &str = "transform-batch";
 
 /// The worlds of the exports that a handler may do without.
+#[cfg(feature = "wasm-jit")]
 pub(crate) const OPTIONAL: [(&str, &str); 4] =
     [(INIT, "starting"), (ON_SUBSCRIBE, "welcoming"), (TICK, "ticking"), (TRANSFORM_BATCH, "batching")];
 

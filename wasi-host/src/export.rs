@@ -9,9 +9,9 @@ use crate::contract::{
     EventIn, EventOut, ON_SUBSCRIBE, Outcome, SubscriberIn, TICK, TRANSFORM, TRANSFORM_BATCH, TRANSFORM_TYPE,
     WelcomeOut,
 };
+use crate::error::plain;
 use crate::fault::{FaultKind, WasmFault};
 use crate::host::State;
-use crate::load::plain;
 
 /// A function of the contract.
 pub(crate) trait Signature {

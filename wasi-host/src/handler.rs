@@ -268,7 +268,7 @@ impl Trial {
     /// # Errors
     /// [`LoadError`].
     pub fn new(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
-        let module = Arc::new(load::load(runtime, name, bytes, config.file_bytes)?);
+        let module = Arc::new(load::load(runtime, name, bytes, config)?);
         let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
         Ok(Self::of(runtime, module, values, config, config.log_bytes))
     }
@@ -318,6 +318,15 @@ impl Trial {
     pub fn about(&self) -> &About {
         &self.0.module().about
     }
+
+    /// The bytes of a file with its compiled code, for builds that do not compile; taken with `handler.precompiled`.
+    ///
+    /// # Errors
+    /// [`LoadError::Compile`] when it is too long for a file.
+    #[cfg(feature = "wasm-jit")]
+    pub fn compiled(&self) -> Result<Vec<u8>, LoadError> {
+        self.0.module().artifact()
+    }
 }
 
 /// The name that a file gives its handler: `tally` of `handlers/tally.wasm`.
@@ -329,7 +338,7 @@ pub fn name_of(file: &Path) -> String {
 /// Loads code and sees it through a first event, so that what cannot work at all is found before real events meet it.
 /// What it answers does not matter, and neither does a trap: it may rightly want another kind of event.
 fn ready(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Arc<Module>, LoadError> {
-    let module = Arc::new(load::load(runtime, name, bytes, config.file_bytes)?);
+    let module = Arc::new(load::load(runtime, name, bytes, config)?);
     let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
     let trial = Trial::of(runtime, Arc::clone(&module), values, config, 0);
     let event = Draft::new("trial", "{}");

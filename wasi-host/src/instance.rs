@@ -8,10 +8,11 @@ use wasmtime::{Store, Trap};
 
 use crate::config::{Config, Isolation};
 use crate::contract::{EventIn, EventOut, INIT, Outcome, ScriptFailed, SubscriberIn, WelcomeOut};
+use crate::error::plain;
 use crate::export::{Export, OnSubscribe, Signature, Tick, Transform, TransformBatch};
 use crate::fault::{FaultKind, WasmFault};
 use crate::host::{Shared, State};
-use crate::load::{Module, plain};
+use crate::load::Module;
 use crate::meter::Meter;
 use crate::runtime::Runtime;
 

@@ -46,6 +46,12 @@ mod budget;
 mod contract;
 
 #[cfg(feature = "wasm")]
+mod artifact;
+
+#[cfg(feature = "wasm-jit")]
+mod cache;
+
+#[cfg(feature = "wasm")]
 mod host;
 
 #[cfg(feature = "wasm")]
@@ -55,7 +61,13 @@ mod runtime;
 mod core_module;
 
 #[cfg(feature = "wasm-jit")]
+mod compiler;
+
+#[cfg(feature = "wasm")]
 mod script;
+
+#[cfg(feature = "wasm-jit")]
+mod script_engine;
 
 #[cfg(feature = "wasm")]
 mod load;
@@ -85,7 +97,7 @@ pub use {
     error::LoadError,
     fault::{FaultKind, WasmFault},
     handler::{Trial, WasmHandler, name_of},
-    load::About,
+    load::{About, Origin},
     runtime::{Runtime, RuntimeError},
     watch::{FileWatch, read_file},
 };

@@ -2,22 +2,60 @@
 //!
 //! A component is taken as it is. A core module becomes a component here: by the description that `wit-bindgen` left in
 //! it, or, when it has none, by the contract and the names of its exports. Whatever is wrong is said by name before
-//! anything runs; nothing in a file can make the host panic.
+//! anything runs; nothing in a file can make the host panic. What was compiled before comes from the cache; a file that is
+//! compiled already is machine code, and taken only where the operator has said so.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, types};
 use wasmtime::{Engine, Precompiled};
 
+use crate::artifact::{self, Kind, Seal};
+#[cfg(feature = "wasm-jit")]
+use crate::compiler;
+use crate::config::Config;
+#[cfg(feature = "wasm-jit")]
+use crate::contract::WIT;
 use crate::contract::{
     INIT, INTERFACES, ON_SUBSCRIBE, PACKAGE, SCRIPT_HOST, TICK, TRANSFORM, TRANSFORM_BATCH, TRANSFORM_TYPE,
     interface,
 };
-use crate::error::LoadError;
+use crate::error::{LoadError, plain};
 use crate::host::State;
 use crate::runtime::Runtime;
+use crate::script;
+
+/// Where machine code is from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// It was compiled now.
+    #[default]
+    Compiled,
+    /// It was compiled before, and kept in the cache.
+    Cached,
+    /// The file holds it: `fanfare compile` made it.
+    Precompiled,
+}
+
+impl Origin {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Compiled => "compiled",
+            Self::Cached => "cached",
+            Self::Precompiled => "precompiled",
+        }
+    }
+
+    #[cfg(feature = "wasm-jit")]
+    fn of((component, cached): (Component, bool)) -> (Component, Self) {
+        (component, if cached { Self::Cached } else { Self::Compiled })
+    }
+}
 
 /// What a file turned out to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +65,8 @@ pub struct About {
     pub core_module: bool,
     /// Whether it was JavaScript.
     pub script: bool,
+    /// Where its machine code is from.
+    pub origin: Origin,
     /// Size of the file, in bytes.
     pub file_bytes: u64,
     /// Its exports that the hub calls.
@@ -46,6 +86,26 @@ pub(crate) struct Module {
     pub(crate) tick: Option<ComponentExportIndex>,
     pub(crate) transform_batch: Option<ComponentExportIndex>,
     pub(crate) about: About,
+    /// The text, if it is a script.
+    #[cfg_attr(not(feature = "wasm-jit"), expect(dead_code, reason = "for files that are compiled here"))]
+    script: Option<Arc<str>>,
+}
+
+#[cfg(feature = "wasm-jit")]
+impl Module {
+    /// What `fanfare compile` writes.
+    pub(crate) fn artifact(&self) -> Result<Vec<u8>, LoadError> {
+        let kind = match (self.about.script, self.about.core_module) {
+            (true, _) => Kind::Script,
+            (_, true) => Kind::CoreModule,
+            _ => Kind::Component,
+        };
+        let code = self.pre.component().serialize().map_err(|error| LoadError::Compile(plain(&error)))?;
+        let artifact =
+            artifact::Artifact { kind, script: self.script.as_deref().unwrap_or_default(), code: &code };
+        artifact::write(&artifact, Seal::Digest)
+            .ok_or_else(|| LoadError::Compile("the script is too long for a file".to_owned()))
+    }
 }
 
 impl fmt::Debug for Module {
@@ -55,8 +115,13 @@ impl fmt::Debug for Module {
 }
 
 /// Makes code of a file's bytes; `name` is what a script is called in messages.
-pub(crate) fn load(runtime: &Runtime, name: &str, bytes: &[u8], limit: u64) -> Result<Module, LoadError> {
-    let size = bytes.len() as u64;
+pub(crate) fn load(
+    runtime: &Runtime,
+    name: &str,
+    bytes: &[u8],
+    config: &Config,
+) -> Result<Module, LoadError> {
+    let (size, limit) = (bytes.len() as u64, config.file_bytes);
     if size > limit {
         return Err(LoadError::TooLarge { limit, size });
     }
@@ -64,10 +129,21 @@ pub(crate) fn load(runtime: &Runtime, name: &str, bytes: &[u8], limit: u64) -> R
     catch_unwind(AssertUnwindSafe(|| {
         let about = About { file_bytes: size, ..About::default() };
         match shape(bytes)? {
-            Shape::Script(text) => script(runtime, name, text, about),
-            shape => {
-                let (component, core_module) = compile(runtime.engine(), shape, bytes)?;
-                module(runtime, &component, runtime.linker(), About { core_module, ..about })
+            Shape::Compiled if config.precompiled => precompiled(runtime, name, bytes, about),
+            Shape::Compiled => Err(LoadError::Format(
+                "it is compiled already: such a file is machine code, which no sandbox holds; whoever trusts \
+                 where it is from says so with handler.precompiled = true"
+                    .to_owned(),
+            )),
+            Shape::Script(text) => {
+                let (component, origin) = script_engine(runtime)?;
+                script_module(runtime, &component, name, text, About { origin, ..about })
+            }
+            shape @ (Shape::Component | Shape::Core) => {
+                let core_module = matches!(shape, Shape::Core);
+                let (component, origin) = compile(runtime, core_module, bytes)?;
+                let about = About { core_module, origin, ..about };
+                module(runtime, &component, runtime.linker(), about, None)
             }
         }
     }))
@@ -81,6 +157,7 @@ enum Shape<'b> {
     Component,
     Core,
     Script(&'b str),
+    Compiled,
 }
 
 fn shape(bytes: &[u8]) -> Result<Shape<'_>, LoadError> {
@@ -88,7 +165,8 @@ fn shape(bytes: &[u8]) -> Result<Shape<'_>, LoadError> {
         .is_some_and(|kind| matches!(kind, Precompiled::Component | Precompiled::Module))
     {
         return Err(LoadError::Format(
-            "it is compiled already: such a file is machine code, which is not taken from anywhere but the cache".to_owned(),
+            "it is machine code that wasmtime has made (.cwasm), which is not taken: `fanfare compile` makes files that are"
+                .to_owned(),
         ));
     }
     let what = match bytes {
@@ -96,6 +174,7 @@ fn shape(bytes: &[u8]) -> Result<Shape<'_>, LoadError> {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => return Ok(Shape::Core),
         [b'\0', b'a', b's', b'm', ..] => "a version of WebAssembly that this host does not know, or cut off",
         [] => "empty",
+        _ if artifact::is_artifact(bytes) => return Ok(Shape::Compiled),
         _ => match script_text(bytes) {
             Some(text) => return Ok(Shape::Script(text)),
             None => {
@@ -106,23 +185,60 @@ fn shape(bytes: &[u8]) -> Result<Shape<'_>, LoadError> {
     Err(LoadError::Format(format!("it is {what}")))
 }
 
-#[cfg(feature = "wasm-jit")]
-fn compile(engine: &Engine, shape: Shape<'_>, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
-    let compiled = |bytes: &[u8]| {
-        Component::from_binary(engine, bytes).map_err(|error| LoadError::Compile(plain(&error)))
-    };
-    match shape {
-        Shape::Core => Ok((compiled(&crate::core_module::component(bytes)?)?, true)),
-        _ => {
-            crate::core_module::validate(bytes)?;
-            Ok((compiled(bytes)?, false))
-        }
+/// Only for files that the operator trusts.
+fn precompiled(runtime: &Runtime, name: &str, bytes: &[u8], about: About) -> Result<Module, LoadError> {
+    let found = artifact::read(bytes, Seal::Digest).map_err(LoadError::Format)?;
+    let about = About { origin: Origin::Precompiled, core_module: found.kind == Kind::CoreModule, ..about };
+    if found.kind == Kind::Script {
+        let engine = script::compiled_engine(runtime, &found)?;
+        return script_module(runtime, &engine, name, found.script, about);
     }
+    let component = found.load(runtime.engine()).map_err(LoadError::Format)?;
+    module(runtime, &component, runtime.linker(), about, None)
+}
+
+fn script_module(
+    runtime: &Runtime,
+    engine: &Component,
+    name: &str,
+    text: &str,
+    about: About,
+) -> Result<Module, LoadError> {
+    let text: Arc<str> = text.into();
+    let linker = script::linker(runtime, name, &text)?;
+    module(runtime, engine, &linker, About { script: true, ..about }, Some(text))
+}
+
+#[cfg(feature = "wasm-jit")]
+fn compile(runtime: &Runtime, core: bool, bytes: &[u8]) -> Result<(Component, Origin), LoadError> {
+    let compiled = if core {
+        let made = || crate::core_module::component(bytes);
+        compiler::compile(runtime, Kind::CoreModule, &[bytes, WIT.as_bytes()], made)
+    } else {
+        let sound = || crate::core_module::validate(bytes).map(|()| bytes.to_vec());
+        compiler::compile(runtime, Kind::Component, &[bytes], sound)
+    };
+    compiled.map(Origin::of)
+}
+
+#[cfg(feature = "wasm-jit")]
+fn script_engine(runtime: &Runtime) -> Result<(Component, Origin), LoadError> {
+    crate::script_engine::engine(runtime).map(Origin::of)
+}
+
+/// The text of a build that only runs what another has compiled.
+#[cfg(not(feature = "wasm-jit"))]
+const NO_COMPILER: &str = "this build does not compile (it lacks the feature wasm-jit): `fanfare compile` of one that does makes \
+    the file that it takes";
+
+#[cfg(not(feature = "wasm-jit"))]
+fn compile(_: &Runtime, _: bool, _: &[u8]) -> Result<(Component, Origin), LoadError> {
+    Err(LoadError::Compile(NO_COMPILER.to_owned()))
 }
 
 #[cfg(not(feature = "wasm-jit"))]
-fn compile(_: &Engine, _: Shape<'_>, _: &[u8]) -> Result<(Component, bool), LoadError> {
-    Err(LoadError::Compile("this build has no compiler (feature wasm-jit)".to_owned()))
+fn script_engine(_: &Runtime) -> Result<(Component, Origin), LoadError> {
+    Err(LoadError::Compile(format!("it is JavaScript, or no handler at all, and {NO_COMPILER}")))
 }
 
 /// The script that a file is: any text that does not begin as WebAssembly does.
@@ -132,24 +248,12 @@ fn script_text(bytes: &[u8]) -> Option<&str> {
     (!text.contains('\0')).then_some(text)
 }
 
-#[cfg(feature = "wasm-jit")]
-fn script(runtime: &Runtime, name: &str, text: &str, about: About) -> Result<Module, LoadError> {
-    let (component, linker) = crate::script::engine(runtime, name, text)?;
-    module(runtime, &component, &linker, About { script: true, ..about })
-}
-
-#[cfg(not(feature = "wasm-jit"))]
-fn script(_: &Runtime, _: &str, _: &str, _: About) -> Result<Module, LoadError> {
-    Err(LoadError::Compile(
-        "it is not WebAssembly, and for JavaScript this build has no compiler (feature wasm-jit)".to_owned(),
-    ))
-}
-
 fn module(
     runtime: &Runtime,
     component: &Component,
     linker: &Linker<State>,
     mut about: About,
+    script: Option<Arc<str>>,
 ) -> Result<Module, LoadError> {
     let engine = runtime.engine();
     let types = component.component_type();
@@ -182,7 +286,7 @@ fn module(
     }
     let [on_subscribe, tick, transform_batch] =
         [ON_SUBSCRIBE, TICK, TRANSFORM_BATCH].map(|name| component.get_export_index(None, name));
-    Ok(Module { pre, transform, init, on_subscribe, tick, transform_batch, about })
+    Ok(Module { pre, transform, init, on_subscribe, tick, transform_batch, about, script })
 }
 
 /// Whether it is `func() -> result<_, string>`.
@@ -220,10 +324,4 @@ fn unknown_import(engine: &Engine, name: &str, item: &ComponentItem) -> String {
         ""
     };
     format!("it imports {name:?}{}, which handlers do not get{hint}", function.unwrap_or_default())
-}
-
-/// An error with its causes on one line.
-pub(crate) fn plain(error: &wasmtime::Error) -> String {
-    let text = format!("{error:#}");
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

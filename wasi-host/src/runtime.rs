@@ -5,13 +5,17 @@ use std::sync::Arc;
 #[cfg(feature = "wasm-jit")]
 use std::sync::OnceLock;
 
-#[cfg(feature = "wasm-jit")]
-use wasmtime::component::Component;
-use wasmtime::component::Linker;
+use parking_lot::Mutex;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+    Config as EngineConfig, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    WasmBacktraceDetails,
 };
 
+use crate::artifact::Bytes32;
+#[cfg(feature = "wasm-jit")]
+use crate::cache::{self, Cache};
+use crate::config::Config;
 #[cfg(feature = "wasm-jit")]
 use crate::error::LoadError;
 use crate::host::{self, State};
@@ -39,9 +43,13 @@ struct Inner {
     linker: Linker<State>,
     ticker: Ticker,
     pooled: bool,
-    /// The engine of JavaScript files, from the first such file on.
     #[cfg(feature = "wasm-jit")]
-    script_engine: OnceLock<Result<Component, LoadError>>,
+    cache: Option<Cache>,
+    /// The engine of JavaScript files, from the first such file on, and whether it is from the cache.
+    #[cfg(feature = "wasm-jit")]
+    script_engine: OnceLock<Result<(Component, bool), LoadError>>,
+    /// The engine of scripts that were compiled already, and the hash of its code: they all bring the same.
+    compiled_engine: Mutex<Option<(Bytes32, Component)>>,
 }
 
 /// The machine cannot run handlers; says why.
@@ -57,11 +65,34 @@ impl fmt::Display for RuntimeError {
 impl std::error::Error for RuntimeError {}
 
 impl Runtime {
-    /// Prepares to run handlers.
+    /// Prepares to run handlers, without a cache of compiled code.
     ///
     /// # Errors
     /// [`RuntimeError`] when the processor is not supported, or the system gives no memory or thread.
     pub fn new() -> Result<Self, RuntimeError> {
+        Self::build(
+            #[cfg(feature = "wasm-jit")]
+            None,
+        )
+    }
+
+    /// The same with the cache that `config` names; of the other options it takes no notice.
+    ///
+    /// A build that does not compile has no cache. Where none is configured and the user's folder cannot be used, there is none, and a
+    /// line in the log.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when `handler.cache_dir` names a folder that cannot be used.
+    pub fn configured(config: &Config) -> Result<Self, RuntimeError> {
+        #[cfg(not(feature = "wasm-jit"))]
+        let _ = config;
+        Self::build(
+            #[cfg(feature = "wasm-jit")]
+            cache_of(config)?,
+        )
+    }
+
+    fn build(#[cfg(feature = "wasm-jit")] cache: Option<Cache>) -> Result<Self, RuntimeError> {
         let error = |error: wasmtime::Error| RuntimeError(format!("{error:#}"));
         let (engine, pooled) = engine().map_err(error)?;
         let mut linker = Linker::new(&engine);
@@ -75,7 +106,10 @@ impl Runtime {
             ticker,
             pooled,
             #[cfg(feature = "wasm-jit")]
+            cache,
+            #[cfg(feature = "wasm-jit")]
             script_engine: OnceLock::new(),
+            compiled_engine: Mutex::default(),
         })))
     }
 
@@ -94,8 +128,17 @@ impl Runtime {
     }
 
     #[cfg(feature = "wasm-jit")]
-    pub(crate) fn script_engine(&self) -> &OnceLock<Result<Component, LoadError>> {
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
+    }
+
+    #[cfg(feature = "wasm-jit")]
+    pub(crate) fn script_engine(&self) -> &OnceLock<Result<(Component, bool), LoadError>> {
         &self.0.script_engine
+    }
+
+    pub(crate) fn compiled_engine(&self) -> &Mutex<Option<(Bytes32, Component)>> {
+        &self.0.compiled_engine
     }
 
     /// Marks a call as under way; deadlines pass until this is dropped.
@@ -110,6 +153,25 @@ impl fmt::Debug for Runtime {
     }
 }
 
+#[cfg(feature = "wasm-jit")]
+fn cache_of(config: &Config) -> Result<Option<Cache>, RuntimeError> {
+    if config.cache_bytes == 0 {
+        return Ok(None);
+    }
+    if let Some(folder) = &config.cache_dir {
+        let wrong = |why| RuntimeError(format!("handler.cache_dir {}: {why}", folder.display()));
+        return Cache::open(folder, config.cache_bytes).map(Some).map_err(wrong);
+    }
+    let Some(folder) = cache::default_folder() else {
+        tracing::info!("compiled handlers are not kept: no HOME, XDG_CACHE_HOME or handler.cache_dir");
+        return Ok(None);
+    };
+    let opened = Cache::open(&folder, config.cache_bytes);
+    let unused =
+        |why: &String| tracing::warn!(folder = %folder.display(), "compiled handlers are not kept: {why}");
+    Ok(opened.inspect_err(unused).ok())
+}
+
 fn engine() -> wasmtime::Result<(Engine, bool)> {
     for size in POOL_SIZES {
         let mut config = config();
@@ -122,8 +184,8 @@ fn engine() -> wasmtime::Result<(Engine, bool)> {
     Engine::new(&config()).map(|engine| (engine, false))
 }
 
-fn config() -> Config {
-    let mut config = Config::new();
+fn config() -> EngineConfig {
+    let mut config = EngineConfig::new();
     config
         .epoch_interruption(true)
         .concurrency_support(false)

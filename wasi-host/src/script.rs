@@ -6,31 +6,17 @@
 //! its faults, are its own.
 
 use std::fmt;
+use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Component, ComponentType, Lift, Linker};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
-use crate::contract::{SCRIPT_HOST, ScriptFailed, WIT};
+use crate::artifact::{Artifact, sha256};
+use crate::contract::{SCRIPT_HOST, ScriptFailed};
 use crate::error::LoadError;
 use crate::fault::FaultKind;
 use crate::host::State;
 use crate::runtime::Runtime;
-
-/// The engine, which `cargo xtask guests` builds from `js/engine.c` and QuickJS.
-const ENGINE: &[u8] = include_bytes!("../js/engine.wasm");
-
-/// What lies between the engine and this module.
-const SCRIPT_WIT: &str = include_str!("../js/script.wit");
-
-/// The world of the engine.
-const WORLD: &str = "package fanfare:engine;
-world engine {
-    include fanfare:handler/handler@0.1.0;
-    include fanfare:handler/starting@0.1.0;
-    import fanfare:script/host@0.1.0;
-}";
 
 #[derive(ComponentType, Lift, Clone, Copy, Debug)]
 #[component(enum)]
@@ -43,46 +29,39 @@ enum Failure {
     Answer,
 }
 
-/// The engine, and what it links to for the script of that name.
-pub(crate) fn engine(
-    runtime: &Runtime,
-    name: &str,
-    text: &str,
-) -> Result<(Component, Linker<State>), LoadError> {
-    let component = runtime.script_engine().get_or_init(|| compile(runtime)).clone()?;
+/// The engine that a file brings which was compiled already. All such files bring the same, which is loaded once.
+pub(crate) fn compiled_engine(runtime: &Runtime, found: &Artifact<'_>) -> Result<Component, LoadError> {
+    let sum = sha256(&[found.code]);
+    let mut known = runtime.compiled_engine().lock();
+    match &*known {
+        Some((of, engine)) if *of == sum => Ok(engine.clone()),
+        _ => {
+            let engine = found.load(runtime.engine()).map_err(LoadError::Format)?;
+            *known = Some((sum, engine.clone()));
+            Ok(engine)
+        }
+    }
+}
+
+/// What the engine links to for the script of that name.
+pub(crate) fn linker(runtime: &Runtime, name: &str, text: &Arc<str>) -> Result<Linker<State>, LoadError> {
     let mut linker = runtime.linker().clone();
     let file = if name.ends_with(".js") { name.to_owned() } else { format!("{name}.js") };
-    provide(&mut linker, file, text.to_owned()).map_err(broken)?;
-    Ok((component, linker))
-}
-
-fn compile(runtime: &Runtime) -> Result<Component, LoadError> {
-    let bytes = component().map_err(broken)?;
-    Component::from_binary(runtime.engine(), &bytes).map_err(broken)
-}
-
-fn component() -> Result<Vec<u8>, anyhow::Error> {
-    let mut resolve = Resolve::default();
-    resolve.push_str("handler.wit", WIT)?;
-    resolve.push_str("script.wit", SCRIPT_WIT)?;
-    let package = resolve.push_str("engine.wit", WORLD)?;
-    let world = resolve.select_world(&[package], Some("engine"))?;
-    let mut module = ENGINE.to_vec();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
-    ComponentEncoder::default().module(&module)?.encode()
+    provide(&mut linker, file, Arc::clone(text)).map_err(broken)?;
+    Ok(linker)
 }
 
 /// The engine is ours: what is wrong with it is not the script's fault.
-fn broken(error: impl fmt::Display) -> LoadError {
+pub(crate) fn broken(error: impl fmt::Display) -> LoadError {
     LoadError::Compile(format!("the JavaScript engine does not work: {error:#}"))
 }
 
-fn provide(linker: &mut Linker<State>, file: String, script: String) -> wasmtime::Result<()> {
+fn provide(linker: &mut Linker<State>, file: String, script: Arc<str>) -> wasmtime::Result<()> {
     type Cx<'a> = StoreContextMut<'a, State>;
 
     let mut host = linker.instance(SCRIPT_HOST)?;
     host.func_wrap("name", move |_: Cx<'_>, (): ()| Ok((file.clone(),)))?;
-    host.func_wrap("text", move |_: Cx<'_>, (): ()| Ok((script.clone(),)))?;
+    host.func_wrap("text", move |_: Cx<'_>, (): ()| Ok((script.to_string(),)))?;
     host.func_wrap("fail", |_: Cx<'_>, (failure, text): (Failure, String)| -> wasmtime::Result<()> {
         let kind = match failure {
             Failure::Threw => FaultKind::Trap,

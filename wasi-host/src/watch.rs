@@ -169,7 +169,7 @@ impl Watched {
             return;
         }
         match handler.reload(&bytes) {
-            Ok(()) => tracing::info!(%file, "handler reloaded"),
+            Ok(()) => tracing::info!(%file, code = handler.about().origin.as_str(), "handler reloaded"),
             Err(error) => {
                 tracing::warn!(%file, "the old handler goes on, the changed one does not load: {error}")
             }

@@ -1,6 +1,9 @@
 //! The example handlers of every language, as `cargo xtask guests` has built them, against `examples/handlers/vectors.json`:
 //! whatever it is written in, a handler of one name does the same.
-#![cfg(feature = "wasm-jit")]
+//!
+//! In a build that compiles, from the files that users have; in one that does not, from what `cargo xtask builds` has made of
+//! them with `fanfare compile`.
+#![cfg(feature = "wasm")]
 
 mod support;
 
@@ -27,11 +30,23 @@ fn vectors() -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// Runs the vectors of every handler in a folder; there have to be these.
-fn run(folder: &Path, ending: &str, expected: &[&str]) {
+/// Where the handlers of a language are, how they end, and who makes them.
+fn place(language: &str) -> (PathBuf, &'static str, &'static str) {
+    match language {
+        _ if cfg!(not(feature = "wasm-jit")) => {
+            (built("compiled").join(language), "compiled", "cargo xtask builds")
+        }
+        "js" => (examples().join("js"), "js", "git"),
+        _ => (built(language), "wasm", "cargo xtask guests"),
+    }
+}
+
+/// Runs the vectors of every handler in a language; there have to be these.
+fn run(language: &str, expected: &[&str]) {
     let vectors = vectors();
-    let listed = std::fs::read_dir(folder)
-        .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask guests`", folder.display()));
+    let (folder, ending, maker) = place(language);
+    let listed = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}: run `{maker}`", folder.display()));
     let mut files: Vec<_> = listed.map(|entry| entry.expect("listed").path()).collect();
     files.retain(|file| file.extension().is_some_and(|found| found == ending));
     files.sort();
@@ -49,6 +64,7 @@ fn run(folder: &Path, ending: &str, expected: &[&str]) {
             // Python needs more memory than others, and its first event more time.
             memory_bytes: 128 << 20,
             time: Duration::from_secs(20),
+            precompiled: cfg!(not(feature = "wasm-jit")),
             ..Config::default()
         };
         let loaded = WasmHandler::new(&RUNTIME, name, &bytes, &config)
@@ -90,26 +106,26 @@ fn matches(event: &Value, verdict: &Verdict) -> bool {
 
 #[test]
 fn in_c() {
-    run(&built("c"), "wasm", &["fan_out", "mask", "rate_limit", "tally", "uppercase"]);
+    run("c", &["fan_out", "mask", "rate_limit", "tally", "uppercase"]);
 }
 
 #[test]
 fn in_rust() {
-    run(&built("rust"), "wasm", &["enrich", "filter", "tally", "uppercase"]);
+    run("rust", &["enrich", "filter", "tally", "uppercase"]);
 }
 
 #[test]
 fn in_plain_javascript() {
     let expected = ["enrich", "fan_out", "filter", "mask", "rate_limit", "tally", "validate"];
-    run(&examples().join("js"), "js", &expected);
+    run("js", &expected);
 }
 
 #[test]
 fn in_javascript_as_a_component() {
-    run(&built("js-component"), "wasm", &["enrich"]);
+    run("js-component", &["enrich"]);
 }
 
 #[test]
 fn in_python() {
-    run(&built("python"), "wasm", &["validate"]);
+    run("python", &["validate"]);
 }
