@@ -6,7 +6,7 @@
 //
 // --sanitize builds one with AddressSanitizer into build/sanitized/fanfare.node, for tests.
 //
-// FANFARE_FEATURES names features of the library beyond its own: `wasi` for event handlers.
+// FANFARE_FEATURES names features of the library beyond its own: `wasm-jit` for event handlers.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';

@@ -3,7 +3,7 @@
 `include/fanfare.h` is the only place where a constant, a structure, a function or an error is written down: what Python needs of it is
 made here. The wheel fits every Python 3 of a platform, because cffi loads the library at run time (`py3-none-PLATFORM`).
 
-FANFARE_LIBRARY names a libfanfare that is built already; otherwise cargo builds it, with the features in FANFARE_FEATURES (`wasi` for event
+FANFARE_LIBRARY names a libfanfare that is built already; otherwise cargo builds it, with the features in FANFARE_FEATURES (`wasm-jit` for event
 handlers).
 """
 

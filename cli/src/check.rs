@@ -50,7 +50,7 @@ pub(crate) fn run(check: &Check) -> Result<(), Failure> {
     bench::run(check, &config.handlers)
 }
 
-#[cfg(not(feature = "wasi"))]
+#[cfg(not(feature = "wasm"))]
 mod bench {
     use super::{Check, Failure};
 
@@ -58,13 +58,13 @@ mod bench {
     pub(super) fn run<C>(check: &Check, _: &C) -> Result<(), Failure> {
         let _ = (&check.events, &check.topic, &check.event);
         Err(Failure::usage(format_args!(
-            "cannot check {}: handlers come with the wasi feature, which this build does not have",
+            "cannot check {}: handlers come with the feature wasm-jit, or wasm, which this build does not have",
             check.file.display()
         )))
     }
 }
 
-#[cfg(feature = "wasi")]
+#[cfg(feature = "wasm")]
 mod bench {
     use std::fs::File;
     use std::io::{self, BufRead, BufReader, Read as _};
@@ -84,7 +84,7 @@ mod bench {
         let file = check.file.display();
         let bytes = read_file(&check.file, config.file_bytes)
             .map_err(|error| Failure::usage(format_args!("cannot read {file}: {error}")))?;
-        let runtime = Runtime::new().map_err(Failure::runtime)?;
+        let runtime = Runtime::configured(config).map_err(Failure::runtime)?;
         let start = Instant::now();
         let trial = Trial::new(&runtime, &name_of(&check.file), &bytes, config)
             .map_err(|error| Failure::runtime(format_args!("{file} is no usable handler: {error}")))?;
@@ -93,7 +93,9 @@ mod bench {
             .start()
             .map_err(|error| Failure::runtime(format_args!("{file} is no usable handler: {error}")))?;
         let mut output = Output::new();
-        output.text(&format!("{}loaded in {} ms\n", described(trial.about()), loaded.as_millis()))?;
+        let about = trial.about();
+        let (described, origin) = (described(about), about.origin.as_str());
+        output.text(&format!("{described}loaded in {} ms, {origin}\n", loaded.as_millis()))?;
         let faults = match &check.events {
             None => 0,
             Some(events) => call(check, &trial, lines(events)?, &mut output)?,

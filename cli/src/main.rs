@@ -12,6 +12,7 @@ mod http;
 mod settings;
 
 mod check;
+mod compile;
 mod config;
 mod data;
 mod new;
@@ -68,6 +69,8 @@ enum Command {
     Bench(bench::Bench),
     /// Check an event handler before using it.
     Check(check::Check),
+    /// Compile an event handler, for hubs that are built without the compiler.
+    Compile(compile::Compile),
     /// Look at history on disk: check, stats, export, import.
     Data(data::Data),
     /// Start an event handler: a folder with all it needs.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Some(Command::Pub(publish)) => publish::run(&publish),
         Some(Command::Bench(bench)) => bench::run(&bench),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Compile(compile)) => compile::run(&compile),
         Some(Command::Data(data)) => data::run(&data),
         Some(Command::New(new)) => new::run(&new),
         Some(Command::Config(config)) => config::run(&config),

@@ -1,5 +1,5 @@
 //! Event handlers in the binary: loading, effect, statistics, reload, and `fanfare check`.
-#![cfg(feature = "wasi")]
+#![cfg(feature = "wasm-jit")]
 
 mod support;
 

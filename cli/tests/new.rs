@@ -1,5 +1,5 @@
 //! `fanfare new handler`: each project is built as it says, and is the handler that it should be.
-#![cfg(feature = "wasi")]
+#![cfg(feature = "wasm-jit")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

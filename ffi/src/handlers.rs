@@ -140,7 +140,7 @@ fn in_this_build() -> Result<(), Failure> {
     }
     Err(Failure::new(
         Code::Unsupported,
-        "this libfanfare is built without event handlers: they come with the feature wasi of the crate ffi",
+        "this libfanfare is built without event handlers: they come with the feature wasm-jit of the crate ffi, or wasm",
     ))
 }
 

@@ -1,18 +1,18 @@
 //! The event handlers of a hub: loading, unloading, and following their files.
 //!
-//! Without the feature `wasi` everything here is there and refuses to load: a configuration that names handlers does
+//! Without the feature `wasm` everything here is there and refuses to load: a configuration that names handlers does
 //! not silently go without them.
 
 use std::fmt;
 use std::path::Path;
 
 use fanfare_engine::{Code, Engine};
-use fanfare_wasi_host::Config;
+use fanfare_wasi_host::{Config, Entry};
 
 use crate::http::Clock;
 
-/// Whether this build runs handlers: it has the feature `wasi`.
-pub const HANDLERS: bool = cfg!(feature = "wasi");
+/// Whether this build runs handlers: it has the feature `wasm`.
+pub const HANDLERS: bool = cfg!(feature = "wasm");
 
 /// Where a handler comes from.
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +68,9 @@ impl HandlerSource<'_> {
 pub(crate) struct Handlers {
     engine: Engine,
     config: Config,
-    #[cfg_attr(not(feature = "wasi"), expect(dead_code, reason = "handlers tick by it"))]
+    #[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "handlers tick by it"))]
     clock: Clock,
-    #[cfg(feature = "wasi")]
+    #[cfg(feature = "wasm")]
     wasm: parking_lot::Mutex<wasm::Parts>,
 }
 
@@ -81,40 +81,48 @@ impl Handlers {
             engine,
             config,
             clock,
-            #[cfg(feature = "wasi")]
+            #[cfg(feature = "wasm")]
             wasm: parking_lot::Mutex::default(),
         };
         let entries = handlers
             .config
             .entries()
             .map_err(|error| HandlerLoadError { handler: error.value.clone(), reason: error.to_string() })?;
-        for entry in entries {
-            handlers.load(&entry.topics, HandlerSource::File(&entry.file))?;
-        }
+        handlers.load_all(&entries)?;
         Ok(handlers)
     }
 
-    #[cfg(not(feature = "wasi"))]
+    #[cfg(not(feature = "wasm"))]
     pub(crate) fn load(&self, _: &str, source: HandlerSource<'_>) -> Result<String, HandlerLoadError> {
-        Err(source.error("this build runs no handlers; they come with the feature wasi"))
+        Err(source.error("this build runs no handlers; they come with the feature wasm-jit, or wasm"))
     }
 
-    #[cfg(not(feature = "wasi"))]
+    #[cfg(not(feature = "wasm"))]
+    fn load_all(&self, entries: &[Entry]) -> Result<(), HandlerLoadError> {
+        let Some(entry) = entries.first() else { return Ok(()) };
+        self.load(&entry.topics, HandlerSource::File(&entry.file)).map(drop)
+    }
+
+    #[cfg(not(feature = "wasm"))]
     pub(crate) fn unload(&self, name: &str) -> bool {
         self.engine.remove_handler(name)
     }
 }
 
-#[cfg(feature = "wasi")]
+#[cfg(feature = "wasm")]
 mod wasm {
     use std::collections::BTreeSet;
+    use std::num::NonZero;
     use std::sync::Arc;
-    use std::time::Instant;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     use fanfare_engine::{Handler, HandlerSpec, OnFault, TopicPattern};
     use fanfare_wasi_host::{Beat, FileWatch, Runtime, WasmHandler, name_of, read_file};
+    use parking_lot::Mutex;
 
-    use super::{HandlerLoadError, HandlerSource, Handlers};
+    use super::{Entry, HandlerLoadError, HandlerSource, Handlers};
 
     /// What comes into being with the first handler.
     #[derive(Default)]
@@ -126,6 +134,16 @@ mod wasm {
         names: BTreeSet<String>,
     }
 
+    /// A handler that has only to be put to work.
+    struct Ready<'s> {
+        name: String,
+        topics: &'s str,
+        source: HandlerSource<'s>,
+        bytes: Vec<u8>,
+        handler: Arc<WasmHandler>,
+        took: Duration,
+    }
+
     impl Handlers {
         /// Loads a handler behind those that are there; its name. One is loaded at a time.
         pub(crate) fn load(
@@ -133,28 +151,90 @@ mod wasm {
             topics: &str,
             source: HandlerSource<'_>,
         ) -> Result<String, HandlerLoadError> {
+            let mut parts = self.wasm.lock();
+            let runtime = self.runtime(&mut parts, source)?;
+            let ready = self.prepare(&runtime, parts.free(&source.name()), topics, source)?;
+            self.install(&mut parts, ready)
+        }
+
+        /// Loads these, in their order. They are compiled at the same time, as many as there are processors; of those that are wrong
+        /// the first is reported.
+        pub(super) fn load_all(&self, entries: &[Entry]) -> Result<(), HandlerLoadError> {
+            let Some(first) = entries.first() else { return Ok(()) };
+            let mut parts = self.wasm.lock();
+            let runtime = self.runtime(&mut parts, HandlerSource::File(&first.file))?;
+            let mut names = BTreeSet::new();
+            let jobs: Vec<_> = entries
+                .iter()
+                .map(|entry| {
+                    let source = HandlerSource::File(&entry.file);
+                    let name = free(&source.name(), |name| names.contains(name));
+                    names.insert(name.clone());
+                    (name, entry.topics.as_str(), source)
+                })
+                .collect();
+            let next = AtomicUsize::new(0);
+            let done: Vec<_> = jobs.iter().map(|_| Mutex::new(None)).collect();
+            let work = || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some((name, topics, source)), Some(done)) = (jobs.get(at), done.get(at)) else {
+                        return;
+                    };
+                    let ready = self.prepare(&runtime, name.clone(), topics, *source);
+                    if ready.is_err() {
+                        // The hub will not start: what nobody has begun need not be.
+                        next.store(jobs.len(), Ordering::Relaxed);
+                    }
+                    *done.lock() = Some(ready);
+                }
+            };
+            let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
+            thread::scope(|scope| {
+                for _ in 1..threads {
+                    // Without the thread it takes longer.
+                    let _ = thread::Builder::new().spawn_scoped(scope, work);
+                }
+                work();
+            });
+            // What is missing was not begun, because another one failed.
+            let ready: Result<Vec<_>, _> = done.into_iter().filter_map(Mutex::into_inner).collect();
+            ready?.into_iter().try_for_each(|ready| self.install(&mut parts, ready).map(drop))
+        }
+
+        fn runtime(&self, parts: &mut Parts, source: HandlerSource<'_>) -> Result<Runtime, HandlerLoadError> {
+            if let Some(runtime) = &parts.runtime {
+                return Ok(runtime.clone());
+            }
+            let runtime = Runtime::configured(&self.config).map_err(|error| source.error(error))?;
+            Ok(parts.runtime.insert(runtime).clone())
+        }
+
+        /// What can be done before anybody notices: reading and compiling.
+        fn prepare<'s>(
+            &self,
+            runtime: &Runtime,
+            name: String,
+            topics: &'s str,
+            source: HandlerSource<'s>,
+        ) -> Result<Ready<'s>, HandlerLoadError> {
             if topics.is_empty() {
                 return Err(source.error("it is given no topic"));
             }
-            let mut parts = self.wasm.lock();
             let start = Instant::now();
-            let runtime = match &parts.runtime {
-                Some(runtime) => runtime.clone(),
-                None => parts.runtime.insert(Runtime::new().map_err(|error| source.error(error))?).clone(),
+            let bytes = match source {
+                HandlerSource::File(file) => read_file(file, self.config.file_bytes)
+                    .map_err(|error| source.error(format_args!("cannot read it: {error}")))?,
+                HandlerSource::Bytes { bytes, .. } => bytes.to_vec(),
             };
-            let (name, bytes) = match source {
-                HandlerSource::File(file) => {
-                    let bytes = read_file(file, self.config.file_bytes);
-                    (
-                        name_of(file),
-                        bytes.map_err(|error| source.error(format_args!("cannot read it: {error}")))?,
-                    )
-                }
-                HandlerSource::Bytes { name, bytes } => (name.to_owned(), bytes.to_vec()),
-            };
-            let name = parts.free(&name);
-            let handler = WasmHandler::new(&runtime, &name, &bytes, &self.config);
+            let handler = WasmHandler::new(runtime, &name, &bytes, &self.config);
             let handler = Arc::new(handler.map_err(|error| source.error(error))?);
+            Ok(Ready { name, topics, source, bytes, handler, took: start.elapsed() })
+        }
+
+        /// Puts it to work.
+        fn install(&self, parts: &mut Parts, ready: Ready<'_>) -> Result<String, HandlerLoadError> {
+            let Ready { name, topics, source, bytes, handler, took } = ready;
             let no_thread = |error| source.error(format_args!("cannot start a thread: {error}"));
             if parts.beat.is_none() && (handler.ticks() || self.config.reload) {
                 let clock = self.clock;
@@ -179,7 +259,8 @@ mod wasm {
                 beat.add(&name, &handler, self.config.tick);
             }
             parts.names.insert(name.clone());
-            tracing::info!(handler = name, topics, took = ?start.elapsed(), "handler loaded");
+            let code = handler.about().origin.as_str();
+            tracing::info!(handler = name, topics, code, ?took, "handler loaded");
             Ok(name)
         }
 
@@ -202,9 +283,23 @@ mod wasm {
     impl Parts {
         /// `name`, or what makes it unique.
         fn free(&self, name: &str) -> String {
-            let numbered = (2..).map(|number| format!("{name}-{number}"));
-            let mut candidates = std::iter::once(name.to_owned()).chain(numbered);
-            candidates.find(|candidate| !self.names.contains(candidate)).unwrap_or_default()
+            free(name, |name| self.names.contains(name))
+        }
+    }
+
+    fn free(name: &str, taken: impl Fn(&str) -> bool) -> String {
+        let numbered = (2..).map(|number| format!("{name}-{number}"));
+        let mut candidates = std::iter::once(name.to_owned()).chain(numbered);
+        candidates.find(|candidate| !taken(candidate)).unwrap_or_default()
+    }
+
+    impl HandlerSource<'_> {
+        /// What its handler is called, if nothing else is.
+        fn name(&self) -> String {
+            match self {
+                Self::File(file) => name_of(file),
+                Self::Bytes { name, .. } => (*name).to_owned(),
+            }
         }
     }
 }

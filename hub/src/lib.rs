@@ -7,7 +7,7 @@
 //! * [`keys`] — one option by its key, whichever part it belongs to; the nearest key to a misspelt one.
 //! * [`load`] — defaults, file, environment and flags, in that order; every refusal names key and place.
 //! * [`mod@reference`] — the configuration as text: effective values, and the documentation page.
-//! * [`handlers`] — event handlers of WebAssembly, with the feature `wasi`.
+//! * [`handlers`] — event handlers of WebAssembly, with the features `wasm` and `wasm-jit`.
 //! * [`hub`] — start, publish, subscribe, stop.
 //!
 //! ```no_run
@@ -72,5 +72,5 @@ pub use http::authorize;
 pub use fanfare_engine as engine;
 #[cfg(feature = "store")]
 pub use fanfare_store as store;
-#[cfg(feature = "wasi")]
+#[cfg(feature = "wasm")]
 pub use fanfare_wasi_host as wasi;

@@ -59,6 +59,11 @@ pub(crate) fn tests() -> Result<()> {
     run.limit(HANG).run()
 }
 
+/// The binary as the tests build it: alone it would need other features of its dependencies, and so all of them again.
+pub(crate) fn debug() -> Result<()> {
+    Program::cargo().args(["test", "--quiet", "--locked", "--workspace", "--no-run", "--test", "cli"]).run()
+}
+
 /// The binary as it is shipped; the end-to-end suites run it.
 pub(crate) fn release() -> Result<()> {
     Program::cargo().args(["build", "--locked", "--release", "-p", "fanfare-cli"]).run()?;

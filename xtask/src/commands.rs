@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::run::{Steps, say};
 use crate::{
-    bench, budget, build, docs, examples, exports, guests, h2spec, header, install, instructions, layers,
-    licences, native, node_binding, parity, purity, python_binding, sdk, suites,
+    bench, budget, build, builds, docs, examples, exports, guests, h2spec, header, install, instructions,
+    layers, licences, native, node_binding, parity, purity, python_binding, sdk, suites,
 };
 
 /// A command as the user types it.
@@ -156,6 +156,17 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "builds",
+        usage: "",
+        help: "The builds without handlers, without their compiler, and with it: nothing of wasmtime\n\
+               in the first, no compiler in the second, which runs what the third has compiled.",
+        run: |steps, _| {
+            steps.step("guests", guests::check)?;
+            steps.step("binary", build::debug)?;
+            steps.step("builds", builds::check)
+        },
+    },
+    Command {
         name: "header",
         usage: "[--check]",
         help: "Write include/fanfare.h from the crate ffi; with --check only compare.",
@@ -277,6 +288,7 @@ fn test(steps: &mut Steps) -> Result<()> {
     steps.step("engine is pure", purity::check)?;
     steps.step("guests", guests::check)?;
     steps.step("workspace tests", build::tests)?;
+    steps.step("builds", builds::check)?;
     steps.step("loom models", build::loom)?;
     steps.step("release binary", build::release)?;
     native_tests(steps)?;

@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
+use crate::build;
 use crate::files;
 use crate::run::{Program, say};
 
@@ -35,10 +36,7 @@ pub(crate) fn check() -> Result<()> {
 }
 
 fn configuration() -> Result<String> {
-    // Built as the tests build it: the binary alone would need other features of its dependencies, and so all of
-    // them a second time.
-    let build = ["test", "--quiet", "--locked", "--workspace", "--no-run", "--test", "cli"];
-    Program::cargo().args(build).run()?;
+    build::debug()?;
     let text = Program::new(files::target().join("debug/fanfare")).args(["config", "--markdown"]).output()?;
     if text.trim().is_empty() {
         bail!("`fanfare config --markdown` printed nothing");

@@ -20,6 +20,7 @@ mod install;
 mod purity;
 
 mod build;
+mod builds;
 mod docs;
 mod guests;
 mod h2spec;

@@ -24,6 +24,8 @@ pub fn fanfare(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // What is compiled is kept from test to test, and out of the folder of whoever runs them.
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
