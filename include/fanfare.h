@@ -412,6 +412,12 @@ typedef struct {
     uint32_t flags;
     // Comes back in every item of this subscription or stream.
     uint64_t user;
+    // Streams to clients (`fanfare_adopt`, `fanfare_open_stream`): what this client gets first, before `replay` and before what it has missed, each
+    // time that it comes. Type, data and retry count; topic, id, `except` and key have to be absent, for it goes to this client alone, into no
+    // history, and leaves alone what the client resumes after. An array of this header's `fanfare_event`, of which each says its size.
+    const fanfare_event *greeting;
+    // How many, 64 at most, and together no larger than `limits.event_bytes`.
+    size_t greeting_len;
 } fanfare_subscribe_options;
 
 // One header of a request. Its name is in lower case.
@@ -596,7 +602,8 @@ fanfare_status fanfare_config_get(const fanfare_config *config,
                                   fanfare_error *err);
 
 // Lets the host decide about requests to the hub's own listener: `actions` is a sum of `FANFARE_ACTION_*`. Each such request
-// becomes a `FANFARE_ITEM_REQUEST` and waits for `fanfare_accept` or `fanfare_reject`, for `timeouts.authorize` at most.
+// becomes a `FANFARE_ITEM_REQUEST` and waits for `fanfare_accept` or `fanfare_reject`, for `timeouts.authorize` at most: then it is refused
+// with 503, but an `EventSource`, which gives up for ever on that, is given a stream that ends at once and comes back.
 //
 // Errors: `INVALID_PARAMETER` for an unknown action.
 //
@@ -815,7 +822,7 @@ fanfare_status fanfare_unsubscribe(fanfare_hub *hub,
 // `FANFARE_ITEM_END`.
 //
 // Errors: `UNSUPPORTED` with the reason for a socket that cannot be adopted; `INVALID_PARAMETER` names a header; those of
-// `fanfare_subscribe`, of which `TOPIC_CLOSED` is best answered by 204.
+// `fanfare_subscribe`, of which `TOPIC_CLOSED` is best answered by 204; `INVALID_EVENT`, `INVALID_DATA`, `INVALID_RETRY`, `TOO_LARGE` for a greeting.
 //
 // # Safety
 // `subscribe` and `options` are NULL or as their structures say, with readable views; `stream` is NULL or writable; `err` is
@@ -869,7 +876,8 @@ fanfare_status fanfare_reject(fanfare_hub *hub,
 // Answer with the headers `Content-Type: text/event-stream`, `Cache-Control: no-cache, no-store, no-transform` and `X-Accel-Buffering: no`.
 // `fanfare_close_stream` when the client is gone. *Borrows* everything. Any thread.
 //
-// Errors: those of `fanfare_subscribe`, of which `TOPIC_CLOSED` is best answered by 204.
+// Errors: those of `fanfare_subscribe`, of which `TOPIC_CLOSED` is best answered by 204; `INVALID_EVENT`, `INVALID_DATA`, `INVALID_RETRY`, `TOO_LARGE` for
+// a greeting.
 //
 // # Safety
 // `subscribe` is NULL or as its structure says, with readable views; `stream` is NULL or writable; `err` is NULL or as

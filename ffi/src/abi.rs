@@ -189,6 +189,15 @@ pub(crate) unsafe fn write<T: Extensible>(to: *mut T, value: &T) -> Result<(), F
     Ok(())
 }
 
+/// Whether [`write`](fn@write) can write to a caller's structure.
+///
+/// # Safety
+/// The first field of `to` is readable.
+pub(crate) unsafe fn check_room<T: Extensible>(to: *const T) -> Result<(), Failure> {
+    // SAFETY: by contract.
+    check_size::<T>(unsafe { to.cast::<usize>().read_unaligned() })
+}
+
 fn check_size<T: Extensible>(size: usize) -> Result<(), Failure> {
     if (size_of::<usize>()..=MAX_STRUCT_BYTES).contains(&size) {
         return Ok(());

@@ -5,11 +5,12 @@ use std::net::TcpStream;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
-use ::fanfare_hub::embed::{EmbedError, Head};
+use ::fanfare_hub::embed::{EmbedError, Head, Reader};
 use ::fanfare_hub::engine::Code;
 
 use crate::abi::{Extensible, list, read};
 use crate::failure::Failure;
+use crate::greeting::greeting;
 use crate::guard::call;
 use crate::hub::{fanfare_hub, find};
 use crate::instance::{Handed, Target};
@@ -58,7 +59,7 @@ unsafe impl Extensible for fanfare_adopt_options {
 /// `FANFARE_ITEM_END`.
 ///
 /// Errors: `UNSUPPORTED` with the reason for a socket that cannot be adopted; `INVALID_PARAMETER` names a header; those of
-/// `fanfare_subscribe`, of which `TOPIC_CLOSED` is best answered by 204.
+/// `fanfare_subscribe`, of which `TOPIC_CLOSED` is best answered by 204; `INVALID_EVENT`, `INVALID_DATA`, `INVALID_RETRY`, `TOO_LARGE` for a greeting.
 ///
 /// # Safety
 /// `subscribe` and `options` are NULL or as their structures say, with readable views; `stream` is NULL or writable; `err` is
@@ -79,10 +80,11 @@ pub unsafe extern "C" fn fanfare_adopt(
         let hub = find(hub)?;
         hub.running()?;
         // SAFETY: by contract.
-        let (user, wanted, options) = unsafe {
+        let (user, wanted, greeting, options) = unsafe {
             let subscribe = read(subscribe)?;
-            (subscribe.user, subscribe.wanted(&hub, 0)?, read(options)?)
+            (subscribe.user, subscribe.wanted(&hub, 0)?, greeting(&subscribe, &hub)?, read(options)?)
         };
+        let reader = Reader { options: &wanted, greeting: &greeting };
         // SAFETY: by contract.
         let headers = unsafe { headers(&options) }?;
         let head = head(&options, &headers)?;
@@ -92,13 +94,13 @@ pub unsafe extern "C" fn fanfare_adopt(
         let id = hub.ids.insert_with(|id| (Target::Adopted(Arc::clone(&handed)), id));
         let ended = {
             let (hub, handed) = (Arc::downgrade(&hub), Arc::downgrade(&handed));
-            Box::new(move || {
+            Box::new(move |why: Option<Code>| {
                 let (Some(hub), Some(handed)) = (hub.upgrade(), handed.upgrade()) else { return };
-                hub.handed_over(id, &handed);
+                hub.handed_over(id, &handed, why);
             })
         };
         let given =
-            hub.with_hub(|running| running.adopt(socket, &wanted, &head, Some(ended)).map_err(embed_failed));
+            hub.with_hub(|running| running.adopt(socket, reader, &head, Some(ended)).map_err(embed_failed));
         match given {
             Ok(handle) => {
                 // Nobody else sets it.

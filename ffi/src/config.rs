@@ -220,7 +220,8 @@ pub unsafe extern "C" fn fanfare_config_get(
 }
 
 /// Lets the host decide about requests to the hub's own listener: `actions` is a sum of `FANFARE_ACTION_*`. Each such request
-/// becomes a `FANFARE_ITEM_REQUEST` and waits for `fanfare_accept` or `fanfare_reject`, for `timeouts.authorize` at most.
+/// becomes a `FANFARE_ITEM_REQUEST` and waits for `fanfare_accept` or `fanfare_reject`, for `timeouts.authorize` at most: then it is refused
+/// with 503, but an `EventSource`, which gives up for ever on that, is given a stream that ends at once and comes back.
 ///
 /// Errors: `INVALID_PARAMETER` for an unknown action.
 ///

@@ -199,7 +199,7 @@ impl Instance {
                     stream.stop();
                     self.queue.push(Entry::Target(id));
                 }
-                Ok(Target::Adopted(handed)) => self.handed_over(id, &handed),
+                Ok(Target::Adopted(handed)) => self.handed_over(id, &handed, None),
                 Ok(Target::Request(_)) => drop(self.ids.remove(id)),
                 Err(_) => {}
             }
@@ -209,8 +209,9 @@ impl Instance {
     }
 
     /// A socket in a lane is done with. Who takes its id away tells the host, once.
-    pub(crate) fn handed_over(&self, id: u64, handed: &Handed) {
-        let code = self.running().err().map_or(0, |failure| failure.code().number());
+    pub(crate) fn handed_over(&self, id: u64, handed: &Handed, why: Option<Code>) {
+        let why = why.or_else(|| self.running().err().map(|failure| failure.code()));
+        let code = why.map_or(0, Code::number);
         if self.ids.remove(id).is_some() && handed.notify {
             let user = handed.user;
             self.queue.push(Entry::Control(Box::new(Control::End { handle: id, user, code })));

@@ -57,6 +57,9 @@ mod stats;
 mod subscribe;
 
 #[cfg(feature = "http")]
+mod greeting;
+
+#[cfg(feature = "http")]
 mod adopt;
 #[cfg(feature = "http")]
 mod authorize;

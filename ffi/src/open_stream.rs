@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use ::fanfare_hub::embed::Reader;
 use ::fanfare_hub::engine::Code;
 
 use crate::abi::{fanfare_str, read};
 use crate::adopt::embed_failed;
 use crate::bell::Bell;
 use crate::failure::Failure;
+use crate::greeting::greeting;
 use crate::guard::call;
 use crate::hub::{fanfare_hub, find};
 use crate::instance::Target;
@@ -21,7 +23,8 @@ use crate::written::Written;
 /// Answer with the headers `Content-Type: text/event-stream`, `Cache-Control: no-cache, no-store, no-transform` and `X-Accel-Buffering: no`.
 /// `fanfare_close_stream` when the client is gone. *Borrows* everything. Any thread.
 ///
-/// Errors: those of `fanfare_subscribe`, of which `TOPIC_CLOSED` is best answered by 204.
+/// Errors: those of `fanfare_subscribe`, of which `TOPIC_CLOSED` is best answered by 204; `INVALID_EVENT`, `INVALID_DATA`, `INVALID_RETRY`, `TOO_LARGE` for
+/// a greeting.
 ///
 /// # Safety
 /// `subscribe` is NULL or as its structure says, with readable views; `stream` is NULL or writable; `err` is NULL or as
@@ -42,11 +45,12 @@ pub unsafe extern "C" fn fanfare_open_stream(
         }
         let hub = find(hub)?;
         // SAFETY: by contract.
-        let (user, wanted) = unsafe {
+        let (user, wanted, greeting) = unsafe {
             let subscribe = read(subscribe)?;
-            (subscribe.user, subscribe.wanted(&hub, 0)?)
+            (subscribe.user, subscribe.wanted(&hub, 0)?, greeting(&subscribe, &hub)?)
         };
-        let opened = hub.with_hub(|running| running.open_stream(&wanted).map_err(embed_failed))?;
+        let reader = Reader { options: &wanted, greeting: &greeting };
+        let opened = hub.with_hub(|running| running.open_stream(reader).map_err(embed_failed))?;
         let bell = Bell::new(&hub.queue);
         let written = Arc::new(Written::new(opened, Arc::clone(&bell), user));
         let name = hub.ids.insert_with(|id| (Target::Written(Arc::clone(&written)), id));

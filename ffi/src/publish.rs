@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::ffi::c_char;
+use std::fmt::{self, Write};
 
 use ::fanfare_hub::engine::{Code, Draft, PublishError, Published};
 
-use crate::abi::{Extensible, fanfare_str, list, read, write};
+use crate::abi::{self, Extensible, fanfare_str, list, read, write};
 use crate::failure::Failure;
 use crate::guard::call;
 use crate::hub::{fanfare_hub, find};
@@ -98,22 +99,35 @@ unsafe impl Extensible for fanfare_published {
 }
 
 fn published(hub: &Instance, done: &Published) -> fanfare_published {
-    let id = match &done.own_id {
-        Some(own) => own.to_string(),
-        None => hub.engine.id_of(done.seq).to_string(),
+    let mut id = Id { text: [0; FANFARE_ID_BYTES], len: 0 };
+    // Writing to it cannot fail.
+    let _ = match &done.own_id {
+        Some(own) => id.write_str(own),
+        None => write!(id, "{}", hub.engine.id_of(done.seq)),
     };
-    let mut text = [0; FANFARE_ID_BYTES];
-    // An id has at most 128 bytes.
-    let len = id.len().min(FANFARE_ID_BYTES - 1);
-    for (room, &byte) in text.iter_mut().zip(&id.as_bytes()[..len]) {
-        *room = byte as c_char;
-    }
     fanfare_published {
         size: 0,
         position: done.seq,
         events: u32::try_from(done.events).unwrap_or(u32::MAX),
-        id_len: len as u32,
-        id: text,
+        id_len: id.len as u32,
+        id: id.text,
+    }
+}
+
+/// An id as it is written, with a NUL behind it: it has at most 128 bytes, so there is room.
+struct Id {
+    text: [c_char; FANFARE_ID_BYTES],
+    len: usize,
+}
+
+impl Write for Id {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let room = &mut self.text[self.len..FANFARE_ID_BYTES - 1];
+        for (place, &byte) in room.iter_mut().zip(part.as_bytes()) {
+            *place = byte as c_char;
+        }
+        self.len += part.len().min(room.len());
+        Ok(())
     }
 }
 
@@ -167,10 +181,9 @@ unsafe fn check_room(done: *mut fanfare_published, len: usize) -> Result<(), Fai
     if done.is_null() {
         return Ok(());
     }
-    let empty = fanfare_published { size: 0, position: 0, events: 0, id_len: 0, id: [0; FANFARE_ID_BYTES] };
     for index in 0..len {
         // SAFETY: by contract.
-        unsafe { write(done.add(index), &empty) }?;
+        unsafe { abi::check_room(done.add(index)) }?;
     }
     Ok(())
 }

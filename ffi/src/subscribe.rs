@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::guard::call;
 use crate::hub::{fanfare_hub, find};
 use crate::instance::{Instance, Target, stale};
+use crate::publish::fanfare_event;
 use crate::reader::Reader;
 use crate::status::{FANFARE_AGAIN, FANFARE_OK, fanfare_error, fanfare_status};
 
@@ -61,6 +62,12 @@ pub struct fanfare_subscribe_options {
     pub flags: u32,
     /// Comes back in every item of this subscription or stream.
     pub user: u64,
+    /// Streams to clients (`fanfare_adopt`, `fanfare_open_stream`): what this client gets first, before `replay` and before what it has missed, each
+    /// time that it comes. Type, data and retry count; topic, id, `except` and key have to be absent, for it goes to this client alone, into no
+    /// history, and leaves alone what the client resumes after. An array of this header's `fanfare_event`, of which each says its size.
+    pub greeting: *const fanfare_event,
+    /// How many, 64 at most, and together no larger than `limits.event_bytes`.
+    pub greeting_len: usize,
 }
 
 // SAFETY: repr(C), size first, and zero is valid in every field.
@@ -173,6 +180,12 @@ pub unsafe extern "C" fn fanfare_subscribe(
             let options = read(options)?;
             (options, options.wanted(&hub, FANFARE_ON_DEMAND)?)
         };
+        if options.greeting_len != 0 {
+            return Err(Failure::new(
+                Code::InvalidParameter,
+                "a greeting is for streams to clients, not for a subscription in the process",
+            ));
+        }
         let bell = Bell::new(&hub.queue);
         let watcher = hub.engine.watcher();
         watcher.set_waker(&Waker::from(Arc::clone(&bell)));

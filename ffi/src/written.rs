@@ -54,7 +54,7 @@ impl Written {
         self.bell.ring();
         // A look that is under way lets it go itself.
         if let Some(mut stream) = self.stream.try_lock() {
-            drop(stream.take());
+            *stream = None;
         }
     }
 
@@ -71,7 +71,7 @@ impl Written {
         loop {
             self.bell.disarm();
             if self.closed.load(Ordering::Acquire) {
-                drop(stream.take());
+                *stream = None;
                 return Err(Failure::new(Code::StaleHandle, "this stream is closed"));
             }
             if self.stopped.load(Ordering::Acquire) && stream.take().is_some() {
@@ -100,7 +100,7 @@ impl Written {
                 }
                 Poll::Ready(None) => {
                     let code = open.end_code().map_or(0, Code::number);
-                    drop(stream.take());
+                    *stream = None;
                     self.bell.disarm();
                     items.push_end(id, self.user, code);
                     return Ok(Looked::Over);

@@ -2,8 +2,8 @@
 
 use std::net::TcpStream;
 
-use fanfare_engine::{InvalidField, SubscribeOptions};
-use fanfare_server::embed::{Adopted, EmbedError, Head, HostStream};
+use fanfare_engine::{Code, InvalidField};
+use fanfare_server::embed::{Adopted, EmbedError, Head, HostStream, Reader};
 
 use crate::hub::Hub;
 
@@ -13,22 +13,22 @@ impl Hub {
     ///
     /// # Errors
     /// [`EmbedError`]; nothing has been written then, and `ended` is not called.
-    pub fn adopt(
+    pub fn adopt<'a>(
         &self,
         socket: TcpStream,
-        options: &SubscribeOptions<'_>,
+        reader: impl Into<Reader<'a>>,
         head: &Head<'_>,
-        ended: Option<Box<dyn FnOnce() + Send>>,
+        ended: Option<Box<dyn FnOnce(Option<Code>) + Send>>,
     ) -> Result<Adopted, EmbedError> {
-        self.http.server.adopt(socket, options, head, ended)
+        self.http.server.adopt(socket, reader, head, ended)
     }
 
     /// Opens a stream whose bytes the host writes itself. See [`Server::open_stream`](fanfare_server::Server::open_stream).
     ///
     /// # Errors
     /// [`EmbedError`]; nothing has changed then.
-    pub fn open_stream(&self, options: &SubscribeOptions<'_>) -> Result<HostStream, EmbedError> {
-        self.http.server.open_stream(options)
+    pub fn open_stream<'a>(&self, reader: impl Into<Reader<'a>>) -> Result<HostStream, EmbedError> {
+        self.http.server.open_stream(reader)
     }
 
     /// Ends every stream of `client`. See [`Server::revoke`](fanfare_server::Server::revoke).

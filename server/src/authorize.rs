@@ -65,7 +65,8 @@ pub enum Action {
 }
 
 /// A request to decide about. Everything in it comes from outside, checked for its form alone.
-/// Dropping it, or its [`Answer`] once that is taken, refuses the request with a 503.
+/// Dropping it, or its [`Answer`] once that is taken, refuses the request with a 503; an `EventSource`, which gives up for
+/// ever on that, is given a stream that ends at once, so that it comes back.
 pub struct AuthorizeRequest {
     /// What it wants to do.
     pub action: Action,

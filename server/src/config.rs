@@ -87,8 +87,9 @@ fanfare_engine::options! {
         ["timeouts.body"] body_timeout: Duration = TIMEOUT, "30s";
         /// Time a connection may stay open without a request.
         ["timeouts.idle"] idle_timeout: Duration = TIMEOUT, "1m";
-        /// Time that an embedding application gets to decide about a request, where it wants to; without a decision the request is
-        /// refused with 503.
+        /// Time that an embedding application gets to decide about a request, where it wants to; until then nothing is answered. Without a
+        /// decision it is refused with 503 and `Retry-After`, but an `EventSource`, which any refusal ends for ever, gets a stream
+        /// that ends at once and comes back.
         ["timeouts.authorize"] authorize_timeout: Duration = TIMEOUT, "10s";
         /// Time a reader may accept no bytes at all before its connection is closed.
         ["timeouts.write"] write_timeout: Duration = TIMEOUT, "30s";

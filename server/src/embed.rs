@@ -16,8 +16,11 @@ use fanfare_engine::{Code, InvalidField, SubscribeError, SubscribeOptions, check
 use http::HeaderName;
 use socket2::{Domain, SockRef, Type};
 
+pub use crate::greeting::Greeting;
+
 use crate::alarm::Alarm;
 use crate::app::App;
+use crate::greeting::NOTHING;
 use crate::handoff::{Ended, Framing, HostGuard, HostLink, LaneStream, Permit};
 use crate::lane::LaneHandle;
 use crate::pull::Pull;
@@ -60,6 +63,21 @@ pub enum Head<'a> {
         /// The host announced `Transfer-Encoding: chunked`.
         chunked: bool,
     },
+}
+
+/// What the reader of a stream gets. Made of [`SubscribeOptions`] alone, there is no greeting.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// Its topics, and where it begins.
+    pub options: &'a SubscribeOptions<'a>,
+    /// What comes before everything else, also before what it missed.
+    pub greeting: &'a Greeting,
+}
+
+impl<'a> From<&'a SubscribeOptions<'a>> for Reader<'a> {
+    fn from(options: &'a SubscribeOptions<'a>) -> Reader<'a> {
+        Reader { options, greeting: &NOTHING }
+    }
 }
 
 /// A socket that a lane has taken over. Dropping this leaves the stream alone. Any thread may use it.
@@ -211,10 +229,11 @@ impl From<SubscribeError> for EmbedError {
 pub(crate) fn adopt(
     app: &App,
     socket: TcpStream,
-    options: &SubscribeOptions<'_>,
+    reader: Reader<'_>,
     head: &Head<'_>,
     ended: Option<Ended>,
 ) -> Result<Adopted, EmbedError> {
+    let Reader { options, greeting } = reader;
     let framing = match head {
         Head::Write { http10: true, .. } | Head::Sent { chunked: false } => Framing::Plain,
         Head::Write { http10: false, .. } | Head::Sent { chunked: true } => Framing::Chunked,
@@ -227,8 +246,9 @@ pub(crate) fn adopt(
         return Err(EmbedError::Stopping);
     }
     let leaving = leave(app, options, framing, ticket(app, options))?;
-    let Leaving { lane, head: opening, framing, subscription, group, client, ticket, open, max_age } =
+    let Leaving { lane, head: mut opening, framing, subscription, group, client, ticket, open, max_age } =
         leaving;
+    greet(app, &mut opening, greeting);
     let link = HostLink::new(ended);
     let refused = lane.adopt(LaneStream {
         socket,
@@ -258,11 +278,13 @@ pub(crate) fn adopt(
 }
 
 /// See [`Server::open_stream`](crate::Server::open_stream).
-pub(crate) fn open_stream(app: &App, options: &SubscribeOptions<'_>) -> Result<HostStream, EmbedError> {
+pub(crate) fn open_stream(app: &App, reader: Reader<'_>) -> Result<HostStream, EmbedError> {
+    let Reader { options, greeting } = reader;
     if app.shared.is_stopping() {
         return Err(EmbedError::Stopping);
     }
-    let parts = stay(app, options, Protocol::Host, ticket(app, options))?;
+    let mut parts = stay(app, options, Protocol::Host, ticket(app, options))?;
+    greet(app, &mut parts.opening, greeting);
     let now = Instant::now();
     let heartbeat = app.heartbeat();
     Ok(HostStream {
@@ -274,6 +296,14 @@ pub(crate) fn open_stream(app: &App, options: &SubscribeOptions<'_>) -> Result<H
         end_at: app.max_age().map(|age| now + age),
         stops: false,
     })
+}
+
+/// Puts the host's greeting behind the opening, and behind what handlers greet with.
+fn greet(app: &App, opening: &mut Vec<u8>, greeting: &Greeting) {
+    let counters = &app.shared.counters;
+    counters.frames.add(greeting.events());
+    counters.bytes.add(greeting.wire().len() as u64);
+    opening.extend_from_slice(greeting.wire());
 }
 
 /// See [`Server::revoke`](crate::Server::revoke).

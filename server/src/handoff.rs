@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fanfare_engine::{LagPolicy, Subscription};
+use fanfare_engine::{Code, LagPolicy, Subscription};
 use parking_lot::Mutex;
 
 use crate::named::Ticket;
@@ -95,8 +95,8 @@ pub(crate) struct HostLink {
     ended: Mutex<Option<Ended>>,
 }
 
-/// What a host wants to be run when a stream is over.
-pub(crate) type Ended = Box<dyn FnOnce() + Send>;
+/// What a host wants to be run when a stream is over, with the reason, if it is one of the hub's.
+pub(crate) type Ended = Box<dyn FnOnce(Option<Code>) + Send>;
 
 /// No connection has this token: it is the lane's own.
 const NO_TOKEN: usize = usize::MAX;
@@ -136,30 +136,39 @@ impl fmt::Debug for HostLink {
 }
 
 /// The stream's side of a [`HostLink`]: dropping it says that the stream is over.
-pub(crate) struct HostGuard(Arc<HostLink>);
+pub(crate) struct HostGuard {
+    link: Arc<HostLink>,
+    why: Option<Code>,
+}
 
 impl HostGuard {
     pub(crate) fn new(link: Arc<HostLink>) -> HostGuard {
-        HostGuard(link)
+        HostGuard { link, why: None }
+    }
+
+    /// Keeps why the stream is about to be over. The first reason is the reason.
+    pub(crate) fn because(&mut self, why: Code) {
+        self.why.get_or_insert(why);
     }
 
     pub(crate) fn link(&self) -> &Arc<HostLink> {
-        &self.0
+        &self.link
     }
 
     /// The stream never began: nobody is told.
     pub(crate) fn disarm(&self) {
-        let ended = self.0.ended.lock().take();
+        let ended = self.link.ended.lock().take();
         drop(ended);
     }
 }
 
 impl Drop for HostGuard {
     fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Relaxed);
-        let ended = self.0.ended.lock().take();
+        self.link.over.store(true, Ordering::Relaxed);
+        let ended = self.link.ended.lock().take();
+        let why = self.why;
         if let Some(ended) = ended
-            && catch_unwind(AssertUnwindSafe(ended)).is_err()
+            && catch_unwind(AssertUnwindSafe(move || ended(why))).is_err()
         {
             tracing::error!("the host's function for the end of a stream failed");
         }

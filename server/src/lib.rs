@@ -93,6 +93,8 @@ mod stats;
 
 mod metrics;
 
+mod greeting;
+
 mod subscribe;
 
 pub mod embed;

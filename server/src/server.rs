@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare_engine::options::OptionError;
-use fanfare_engine::{Engine, InvalidField, SubscribeOptions};
+use fanfare_engine::{Code, Engine, InvalidField};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -17,7 +17,7 @@ use crate::accept::{self, REFUSAL_RESERVE};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::embed::{self, Adopted, EmbedError, Head, HostStream};
+use crate::embed::{self, Adopted, EmbedError, Head, HostStream, Reader};
 use crate::lane::Lanes;
 use crate::shared::Shared;
 use crate::tls::Acceptor;
@@ -187,22 +187,22 @@ impl Server {
     /// nothing of its own left to write; it takes the socket out of its poller first and drops its duplicate without
     /// shutting it down. Sockets of TCP and of Unix domains.
     ///
-    /// `ended` is called exactly once when the stream is over, whatever the reason, on a lane's thread: it must not block,
-    /// and not stop this server. The host counts these connections: `limits.connections` does not.
+    /// `ended` is called exactly once when the stream is over, on a lane's thread: it must not block, and not stop this server. It is
+    /// told why: `TopicClosed`, `Lapped`; none for a stop, a revocation, an age limit, a client that left or took nothing. The host counts these connections: `limits.connections` does not.
     ///
     /// Success does not promise that the peer is still there. Any thread may call; never blocks.
     ///
     /// # Errors
     /// [`EmbedError`]. Nothing has been written and the socket's settings are as they were; `ended` is dropped without
     /// being called. `socket` is closed, so keep a duplicate to answer otherwise.
-    pub fn adopt(
+    pub fn adopt<'a>(
         &self,
         socket: TcpStream,
-        options: &SubscribeOptions<'_>,
+        reader: impl Into<Reader<'a>>,
         head: &Head<'_>,
-        ended: Option<Box<dyn FnOnce() + Send>>,
+        ended: Option<Box<dyn FnOnce(Option<Code>) + Send>>,
     ) -> Result<Adopted, EmbedError> {
-        embed::adopt(&self.app, socket, options, head, ended)
+        embed::adopt(&self.app, socket, reader.into(), head, ended)
     }
 
     /// Opens a stream whose bytes the host writes itself, where a socket cannot be handed over: TLS or HTTP/2 in the host, a
@@ -210,8 +210,8 @@ impl Server {
     ///
     /// # Errors
     /// [`EmbedError`]; nothing has changed then.
-    pub fn open_stream(&self, options: &SubscribeOptions<'_>) -> Result<HostStream, EmbedError> {
-        embed::open_stream(&self.app, options)
+    pub fn open_stream<'a>(&self, reader: impl Into<Reader<'a>>) -> Result<HostStream, EmbedError> {
+        embed::open_stream(&self.app, reader.into())
     }
 
     /// Ends every stream whose client name is `client`, whoever writes it, at the next boundary between events; one whose

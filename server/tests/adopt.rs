@@ -28,15 +28,18 @@ fn topic(name: &str) -> SubscribeOptions<'_> {
     SubscribeOptions { topics: vec![name.into()], ..SubscribeOptions::default() }
 }
 
+/// What a host wants to be run at the end.
+type Ended = Box<dyn FnOnce(Option<Code>) + Send>;
+
 /// What a host learns of the end: one message a call, then the end of the channel when the function is gone.
-fn told() -> (Box<dyn FnOnce() + Send>, Receiver<()>) {
+fn told() -> (Ended, Receiver<Option<Code>>) {
     let (send, receive) = channel();
-    (Box::new(move || send.send(()).expect("the test waits")), receive)
+    (Box::new(move |why| send.send(why).expect("the test waits")), receive)
 }
 
 #[track_caller]
-fn was_told_once(ended: &Receiver<()>) {
-    ended.recv_timeout(WATCHDOG).expect("told of the end");
+fn was_told_once(ended: &Receiver<Option<Code>>, why: Option<Code>) {
+    assert_eq!(ended.recv_timeout(WATCHDOG).expect("told of the end"), why);
     assert!(ended.recv_timeout(WATCHDOG).is_err(), "told again, or the function was kept");
 }
 
@@ -129,7 +132,7 @@ fn a_duplicate_in_the_host_does_not_keep_the_connection() {
         assert_eq!(stream.event().data, "hello");
         handle.end();
         assert_eq!(stream.end(), (vec![], true), "chunked: {chunked}");
-        was_told_once(&told);
+        was_told_once(&told, None);
         drop(kept);
     }
     assert_eq!(hub.stat("/streams/open"), 0);
@@ -149,7 +152,7 @@ fn a_peer_that_goes_away_is_told_once() {
             socket2::SockRef::from(&stream.conn.io).set_linger(Some(std::time::Duration::ZERO)).expect("set");
         }
         drop(stream);
-        was_told_once(&told);
+        was_told_once(&told, None);
         handle.end();
         wait_until("nothing is left", || {
             hub.engine.stats().subscriptions == 0 && hub.stat("/streams/open") == 0
@@ -163,7 +166,7 @@ fn a_function_that_panics_costs_nobody_else() {
     let (mut other, _handle) = adopted(&hub, &topic("chat"), &WRITE);
     for _ in 0..4 {
         let (client, host) = pair();
-        let ended = Box::new(|| panic!("the host's fault"));
+        let ended = Box::new(|_| panic!("the host's fault"));
         let handle = hub.server.adopt(host, &topic("chat"), &WRITE, Some(ended)).expect("adopted");
         handle.end();
         assert_eq!(client.into_stream().end(), (vec![], true));
@@ -186,7 +189,7 @@ fn unix_domain_sockets_are_taken() {
     assert_eq!(stream.event().data, "hello");
     handle.end();
     assert_eq!(stream.end(), (vec![], true));
-    was_told_once(&told);
+    was_told_once(&told, None);
 }
 
 /// Adopts what cannot be; the error's text. The function for the end must be dropped without a call.
@@ -301,7 +304,7 @@ fn two_hundred_at_once() {
             let (hub, over) = (&hub, Arc::clone(&over));
             scope.spawn(move || {
                 let (client, host) = pair();
-                let ended = Box::new(move || {
+                let ended = Box::new(move |_| {
                     over.fetch_add(1, Ordering::Relaxed);
                 });
                 hub.server.adopt(host, &topic("chat"), &WRITE, Some(ended)).expect("adopted");
@@ -329,6 +332,35 @@ fn two_hundred_at_once() {
 }
 
 #[test]
+fn the_host_is_told_why() {
+    // Live with its group when the topic ends.
+    let hub = Hub::with(|engine, _| engine.history.events = 4);
+    let (client, host) = pair();
+    let (ended, told) = told();
+    let _handle = hub.server.adopt(host, &topic("chat"), &WRITE, Some(ended)).expect("adopted");
+    let mut stream = client.into_stream();
+    hub.publish("chat", "hello");
+    assert_eq!(stream.event().data, "hello");
+    hub.close("chat");
+    assert_eq!(stream.end(), (vec![], true));
+    was_told_once(&told, Some(Code::TopicClosed));
+
+    // Behind, on a cursor of its own, in the middle of an event that history has let go.
+    let (client, host) = pair();
+    let (ended, told) = self::told();
+    let _handle = hub.server.adopt(host, &topic("news"), &WRITE, Some(ended)).expect("adopted");
+    let mut stream = client.into_stream();
+    hub.publish("news", "hello");
+    assert_eq!(stream.event().data, "hello");
+    let data = "x".repeat(500_000);
+    for _ in 0..40 {
+        hub.publish("news", &data);
+    }
+    while stream.more() {}
+    was_told_once(&told, Some(Code::Lapped));
+}
+
+#[test]
 fn a_stop_cuts_one_that_takes_nothing() {
     let hub = Hub::with(|engine, _| engine.history.bytes = 64 << 20);
     let (client, host) = pair();
@@ -341,7 +373,7 @@ fn a_stop_cuts_one_that_takes_nothing() {
     }
     let report = hub.server.stop(std::time::Duration::from_millis(200));
     assert_eq!((report.streams, report.cut), (1, 1));
-    was_told_once(&told);
+    was_told_once(&told, None);
     // The connection has ended although the host holds a duplicate: reading comes to an end, in the middle of the stream.
     let (datas, clean) = client.into_stream().end();
     assert!(datas.len() < 40 && !clean);

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -225,14 +226,33 @@ fn without_an_answer_there_is_a_503() {
     refused(&late, 503, "internal");
     assert!(late.header("retry-after").is_some());
     asked(&requests).accept(Grant::default());
-    refused(&hub.request("GET", "/events/chat", ""), 503, "internal");
+    let late = hub.request("GET", "/events/chat", "");
+    refused(&late, 503, "internal");
+    assert!(late.header("retry-after").is_some());
     let request = asked(&requests);
     request.accept(named("alice"));
     // An EventSource would give up for ever on a 503: it is told to come back.
     let come_back = hub.request("GET", "/events/chat", "Accept: text/event-stream\r\n");
     assert_eq!(come_back.status, 200);
-    assert!(String::from_utf8_lossy(&come_back.body).contains("retry: "), "{come_back:?}");
+    let body = String::from_utf8_lossy(&come_back.body).into_owned();
+    assert!(body.contains("retry: ") && !body.contains("data:"), "{come_back:?}");
     assert_eq!((hub.published(), hub.engine.stats().topics), (0, 0));
+}
+
+#[test]
+fn nothing_is_answered_before_the_decision() {
+    let (hub, requests) = asking(|config| config.authorize_timeout = Duration::from_secs(3_600));
+    let mut conn = hub.connect();
+    conn.send("GET /events/chat HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+    let request = asked(&requests);
+    // The server has had time for a head: another connection is served meanwhile, and this one is still silent.
+    assert_eq!(hub.request("GET", "/healthz", "").status, 200);
+    conn.io.set_nonblocking(true).expect("a mode");
+    let silent = conn.io.read(&mut [0]).expect_err("an answer before the decision");
+    assert_eq!(silent.kind(), std::io::ErrorKind::WouldBlock);
+    conn.io.set_nonblocking(false).expect("a mode");
+    request.reject(403, "no");
+    refused(&conn.response(false).expect("an answer"), 403, "unauthorized");
 }
 
 #[test]

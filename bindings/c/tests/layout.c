@@ -102,7 +102,9 @@ AT(fanfare_subscribe_options, events_len, 72);
 AT(fanfare_subscribe_options, lag, 80);
 AT(fanfare_subscribe_options, flags, 84);
 AT(fanfare_subscribe_options, user, 88);
-SIZE(fanfare_subscribe_options, 96);
+AT(fanfare_subscribe_options, greeting, 96);
+AT(fanfare_subscribe_options, greeting_len, 104);
+SIZE(fanfare_subscribe_options, 112);
 
 AT(fanfare_header, name, 0);
 AT(fanfare_header, value, 16);

@@ -357,7 +357,12 @@ public:
         detail::check([&](fanfare_error *error) { return fanfare_publish(handle_, &c, &done, error); });
         return {std::string(done.id, done.id_len), done.position, done.events};
     }
-    Published publish(std::string_view topic, std::string_view data) { return publish(Event{topic, data}); }
+    Published publish(std::string_view topic, std::string_view data) {
+        Event event;
+        event.topic = topic;
+        event.data = data;
+        return publish(event);
+    }
 
     /* All of them or none. */
     void publish_batch(const std::vector<Event> &events) {

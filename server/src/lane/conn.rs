@@ -3,7 +3,7 @@
 use std::mem;
 use std::net::Shutdown;
 
-use fanfare_engine::{Subscription, WeakFrame};
+use fanfare_engine::{Code, Subscription, WeakFrame};
 use mio::Token;
 use mio::net::TcpStream;
 use slab::Slab;
@@ -260,6 +260,13 @@ impl Conn {
     /// Leaves whatever it was doing and goes its own way.
     pub(super) fn go_own(&mut self, own: Own) {
         self.phase = Phase::Own(Box::new(own));
+    }
+
+    /// Why its stream is about to be over, for a host that wants to be told.
+    pub(super) fn ends_because(&mut self, why: Code) {
+        if let Some(Permit::Host(guard)) = &mut self.permit {
+            guard.because(why);
+        }
     }
 
     /// Takes the own cursor out, which leaves `Closing` behind for the caller to overwrite or keep.

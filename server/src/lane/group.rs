@@ -13,7 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use fanfare_engine::{Pulled, Subscription, TopicKey};
+use fanfare_engine::{Code, Pulled, Subscription, TopicKey};
 use slab::Slab;
 
 use super::conn::{Conns, Key, Own, Phase};
@@ -244,11 +244,11 @@ impl Lane<'_> {
                 Pulled::Idle if self.groups.is_ahead(index) => {}
                 Pulled::Idle => return Served::Idle,
                 Pulled::Ended => {
-                    self.end_members(index, false);
+                    self.end_members(index, Code::TopicClosed);
                     return Served::Without;
                 }
                 Pulled::Lapped => {
-                    self.end_members(index, true);
+                    self.end_members(index, Code::Lapped);
                     return Served::Without;
                 }
             }
@@ -305,10 +305,11 @@ impl Lane<'_> {
     }
 
     /// Ends every member's stream, at a boundary between frames as all members are, and lets the cursor go.
-    fn end_members(&mut self, index: u32, lapped: bool) {
+    fn end_members(&mut self, index: u32, why: Code) {
         while let Some(&member) = self.groups.get(index).and_then(|group| group.members.last()) {
-            let (key, _) = self.conns.member_mut(member);
-            self.tally.lapped += u64::from(lapped);
+            let (key, conn) = self.conns.member_mut(member);
+            conn.ends_because(why);
+            self.tally.lapped += u64::from(why == Code::Lapped);
             self.finish(key);
         }
         if self.groups.get(index).is_some() {

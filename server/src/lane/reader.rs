@@ -10,7 +10,7 @@
 //!   because everything up to that start was in history before the stream came here: it joins as well.
 //! * A group without a cursor takes the first one that is idle.
 
-use fanfare_engine::{Pulled, Start, SubscribeError, SubscribeOptions};
+use fanfare_engine::{Code, Pulled, Start, SubscribeError, SubscribeOptions};
 use mio::Token;
 
 use super::batch::BATCH_BYTES;
@@ -68,6 +68,7 @@ impl Lane<'_> {
             Flushed::Dead => return self.close(key),
             Flushed::Gone => {
                 self.tally.lapped += 1;
+                conn.ends_because(Code::Lapped);
                 return self.close(key);
             }
         }
@@ -94,7 +95,7 @@ impl Lane<'_> {
                     let own = Own { rest: Rest::Nothing, source: Source::Open(cursor) };
                     self.change(key, Phase::Own(Box::new(own)));
                 }
-                Err(SubscribeError::Closed) => return self.finish(key),
+                Err(SubscribeError::Closed) => return self.finish_because(key, Code::TopicClosed),
                 Err(error) => {
                     tracing::warn!(%error, "a reader that fell behind cannot go on and is cut");
                     return self.close(key);
@@ -105,14 +106,22 @@ impl Lane<'_> {
             Standing::Pulled(Pulled::More) => self.run_later(key),
             Standing::Pulled(Pulled::Idle) if self.waits(key) => {}
             Standing::Pulled(Pulled::Idle) => self.join_or_wait(key),
-            Standing::Pulled(Pulled::Ended) => self.finish(key),
+            Standing::Pulled(Pulled::Ended) => self.finish_because(key, Code::TopicClosed),
             Standing::Pulled(Pulled::Lapped) => {
                 self.tally.lapped += 1;
-                self.finish(key);
+                self.finish_because(key, Code::Lapped);
             }
             Standing::Blocked => {}
             Standing::Dead => self.close(key),
         }
+    }
+
+    /// Ends a stream at a boundary between frames, and keeps why.
+    fn finish_because(&mut self, key: Key, why: Code) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.ends_because(why);
+        }
+        self.finish(key);
     }
 
     /// Whether the own cursor waits for a page of stored events. The lane is told when it has come.
