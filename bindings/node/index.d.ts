@@ -53,13 +53,29 @@ export interface AuthorizeRequest {
 /** Headers of the program's own, such as CORS and cookies; those that a stream sets itself are left out. */
 export type OwnHeaders = Readonly<Record<string, string | number | readonly string[]>>;
 
-export interface ResponseOptions extends ReadOptions {
+/** An event for one client. */
+export interface Greeting {
+  /** Event type; the client listens for `message` without one. Not `fanfare.*`. */
+  event?: string;
+  data?: Data;
+  /** How long the client waits before it connects again, in milliseconds, up to a day. */
+  retry?: number;
+}
+
+export interface StreamOptions extends ReadOptions {
   topics: string | readonly string[];
+  /**
+   * What this client gets first, before `replay` and before what it has missed, each time that it comes: it alone, and no history has
+   * it. 64 events at most, together no larger than `limits.event_bytes`.
+   */
+  greeting?: Greeting | readonly Greeting[];
+}
+
+export interface ResponseOptions extends StreamOptions {
   headers?: Readonly<Record<string, string>>;
 }
 
-export interface AcceptOptions extends ReadOptions {
-  topics: string | readonly string[];
+export interface AcceptOptions extends StreamOptions {
   /** Added to those that the response has already. */
   headers?: OwnHeaders;
   /** False: the host writes the stream, even where the socket could be handed over. */

@@ -12,13 +12,14 @@ const { argument, FanfareError, refuseUnknown } = require('./errors.cjs');
 const { accept, respond } = require('./http.cjs');
 const native = require('./native.cjs');
 const { configuration, flatten, listHandlers } = require('./options.cjs');
+const { payload } = require('./payload.cjs');
 const { Subscription } = require('./subscription.cjs');
 
 // Only `Fanfare.start` makes hubs.
 const INSIDE = Symbol('inside');
 
 const SUBSCRIBE = new Set(['since', 'replay', 'client', 'events', 'lag', 'signal']);
-const RESPOND = new Set(['topics', 'since', 'replay', 'client', 'events', 'lag', 'headers']);
+const RESPOND = new Set(['topics', 'since', 'replay', 'client', 'events', 'lag', 'headers', 'greeting']);
 const ACCEPT = new Set([...RESPOND, 'handoff']);
 const STOP = new Set(['timeout']);
 const LOAD = new Set(['name']);
@@ -77,14 +78,14 @@ class Fanfare extends EventEmitter {
         default: throw argument(`publish: there is no option "${name}"; there are event, id, except, key, retry`);
       }
     }
-    return native.publish(this.#handle, topic, bytes(data), event, id, except, key, retry);
+    return native.publish(this.#handle, topic, payload(data), event, id, except, key, retry);
   }
 
   publishBatch(events) {
     const flat = [];
     for (const { topic, data, event, id, except, key, retry, ...unknown } of events) {
       refuseUnknown(unknown, EVENT, 'publishBatch');
-      flat.push(topic, bytes(data), event, id, except, key, retry);
+      flat.push(topic, payload(data), event, id, except, key, retry);
     }
     return native.publishBatch(this.#handle, flat);
   }
@@ -184,16 +185,5 @@ class Fanfare extends EventEmitter {
 }
 
 const EVENT = new Set(['topic', 'data', 'event', 'id', 'except', 'key', 'retry']);
-
-/** Data as the addon takes it: a string, or bytes; anything else becomes JSON. */
-function bytes(data) {
-  if (typeof data === 'string' || data === undefined || types.isUint8Array(data)) return data;
-  if (ArrayBuffer.isView(data) || types.isAnyArrayBuffer(data)) {
-    throw argument('data: bytes have to be in a Buffer or a Uint8Array');
-  }
-  const text = JSON.stringify(data);
-  if (text === undefined) throw argument(`data: a ${typeof data} has no JSON`);
-  return text;
-}
 
 module.exports = { Fanfare };

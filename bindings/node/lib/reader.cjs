@@ -2,15 +2,27 @@
 
 'use strict';
 
-const { argument, FanfareError } = require('./errors.cjs');
+const { argument, FanfareError, refuseUnknown } = require('./errors.cjs');
 const native = require('./native.cjs');
+const { payload } = require('./payload.cjs');
 
 const LAG = { disconnect: native.LAG_DISCONNECT, skip: native.LAG_SKIP, conflate: native.LAG_CONFLATE };
 
-/** The arguments `topics, since, replay, client, events, lag, user`. */
-function readerArguments(topics, { since, replay, client, events, lag }, user) {
+const GREETING = new Set(['event', 'data', 'retry']);
+
+/** The arguments `topics, since, replay, client, events, lag, user, greeting`. */
+function readerArguments(topics, { since, replay, client, events, lag, greeting }, user) {
   return [names(topics, 'topics'), since, history(replay), client, events === undefined ? undefined : names(events, 'events'),
-    policy(lag), user];
+    policy(lag), user, greeting === undefined ? undefined : flat(greeting)];
+}
+
+/** One event or several, three values for each. */
+function flat(greeting) {
+  return (Array.isArray(greeting) ? greeting : [greeting]).flatMap((event) => {
+    if (event === null || typeof event !== 'object') throw argument('greeting has to be an event or an array of events');
+    refuseUnknown(event, GREETING, 'greeting');
+    return [event.event, payload(event.data), event.retry];
+  });
 }
 
 function names(value, what) {

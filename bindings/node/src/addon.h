@@ -114,7 +114,7 @@ napi_value handlers(napi_env env, napi_callback_info info);
 // read.c
 
 // What comes after the hub among the arguments of `subscribe`, `openStream` and `adopt`.
-#define READER_ARGUMENTS 7
+#define READER_ARGUMENTS 8
 bool read_reader(napi_env env, arena *memory, const napi_value *arguments, fanfare_subscribe_options *options);
 bool read_id(napi_env env, napi_value value, uint64_t *id);
 

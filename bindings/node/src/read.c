@@ -19,7 +19,50 @@ bool read_id(napi_env env, napi_value value, uint64_t *id)
     return false;
 }
 
-// `topics, since, replay, client, events, lag, user`; replay is a number or absent, and Infinity stands for everything.
+// Values of one event of a greeting: event, data, retry.
+#define GREETING_VALUES 3
+
+static bool read_greeting_event(napi_env env, arena *memory, const napi_value *values, fanfare_event *event)
+{
+    *event = (fanfare_event)FANFARE_EVENT_INIT;
+    if (!read_text(env, memory, values[0], "event", &event->event) || !read_bytes(env, memory, values[1], "data", &event->data))
+        return false;
+    if (is_absent(env, values[2]))
+        return true;
+    event->flags = FANFARE_EVENT_RETRY;
+    return read_count(env, values[2], "retry", FANFARE_ERR_INVALID_RETRY, &event->retry_ms);
+}
+
+static bool read_greeting(napi_env env, arena *memory, napi_value value, fanfare_subscribe_options *reader)
+{
+    uint32_t length = 0;
+    if (is_absent(env, value))
+        return true;
+    if (napi_get_array_length(env, value, &length) != napi_ok) {
+        throw_type(env, "greeting", "an array of events");
+        return false;
+    }
+    size_t count = length / GREETING_VALUES;
+    fanfare_event *events = arena_take(env, memory, count, sizeof *events);
+    if (!events)
+        return false;
+    for (size_t index = 0; index < count; index++) {
+        napi_value values[GREETING_VALUES];
+        for (uint32_t field = 0; field < GREETING_VALUES; field++) {
+            if (napi_get_element(env, value, (uint32_t)index * GREETING_VALUES + field, &values[field]) != napi_ok) {
+                raise_last(env);
+                return false;
+            }
+        }
+        if (!read_greeting_event(env, memory, values, &events[index]))
+            return false;
+    }
+    reader->greeting = events;
+    reader->greeting_len = count;
+    return true;
+}
+
+// `topics, since, replay, client, events, lag, user, greeting`; replay is a number or absent, and Infinity stands for everything.
 bool read_reader(napi_env env, arena *memory, const napi_value *arguments, fanfare_subscribe_options *reader)
 {
     fanfare_str *topics, *events;
@@ -31,7 +74,8 @@ bool read_reader(napi_env env, arena *memory, const napi_value *arguments, fanfa
         || !read_text(env, memory, arguments[3], "client", &reader->client)
         || !read_texts(env, memory, arguments[4], "events", &events, &reader->events_len)
         || !read_count(env, arguments[5], "lag", FANFARE_ERR_INVALID_PARAMETER, &lag)
-        || !read_count(env, arguments[6], "user", FANFARE_ERR_INVALID_PARAMETER, &reader->user))
+        || !read_count(env, arguments[6], "user", FANFARE_ERR_INVALID_PARAMETER, &reader->user)
+        || !read_greeting(env, memory, arguments[7], reader))
         return false;
     reader->topics = topics;
     reader->events = events;
@@ -45,7 +89,7 @@ bool read_reader(napi_env env, arena *memory, const napi_value *arguments, fanfa
     return read_count(env, arguments[2], "replay", FANFARE_ERR_INVALID_PARAMETER, &reader->replay);
 }
 
-// `subscribe(hub, topics, since, replay, client, events, lag, user)`: an id.
+// `subscribe(hub, topics, since, replay, client, events, lag, user, greeting)`: an id. There is no greeting.
 napi_value subscribe(napi_env env, napi_callback_info info)
 {
     napi_value arguments[1 + READER_ARGUMENTS], value;

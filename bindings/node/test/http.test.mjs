@@ -157,6 +157,49 @@ test('a reader that takes nothing costs history, not memory, and others go on', 
   }
 });
 
+test('a greeting comes first, whoever writes', async (t) => {
+  const hub = await hubFor(t);
+  for (const data of ['one', 'two']) hub.publish('t', data, { event: 'update' });
+  const greeting = { event: 'notice', data: 'hello' };
+  for (const [name, options] of [['http', {}], ['express', {}], ['http', { handoff: false }], ['https', {}]]) {
+    const { url, seen } = await host(t, hub, name, { ...options, replay: 'all', greeting });
+    const client = await Client.open(`${url}/events`);
+    assert.deepEqual(await client.has(3), ['hello', 'one', 'two']);
+    assert.match(client.text, /^event: ?notice\ndata: ?hello\n\n/m);
+    assert.equal(seen.streams[0].handedOff, name !== 'https' && options.handoff !== false);
+    client.close();
+  }
+});
+
+test('why a stream that was handed over has ended is told', async (t) => {
+  const hub = await hubFor(t, { 'history.events': 5 });
+  const { url } = await host(t, hub, 'http');
+  const told = [];
+  hub.on('disconnect', (stream, reason) => told.push([stream.handedOff, reason]));
+  const slow = await Client.open(`${url}/events`);
+  slow.response.pause();
+  const payload = 'x'.repeat(100_000);
+  // As much as no buffer between the two takes. Where it stands is looked at when it takes something again.
+  for (let n = 0; n < 400; n += 1) {
+    hub.publish('t', payload);
+    if (n % 10 === 0) await new Promise(setImmediate);
+  }
+  assert.deepEqual(told, []);
+  slow.response.resume();
+  await until('an end', () => told.length === 1);
+  assert.deepEqual(told, [[true, 'lapped']]);
+  slow.close();
+
+  const left = await Client.open(`${url}/events`);
+  left.close();
+  await until('another end', () => told.length === 2);
+  const last = await Client.open(`${url}/events`);
+  await hub.stop({ timeout: 0 });
+  await last.end();
+  await until('the last end', () => told.length === 3);
+  assert.deepEqual(told.slice(1), [[true, 'ok'], [true, 'stopping']]);
+});
+
 test('HTTP/1.0, HEAD, keep-alive, and a URL that resumes', async (t) => {
   const hub = await hubFor(t);
   const { url, seen } = await host(t, hub, 'http');

@@ -88,3 +88,65 @@ test('it ends by a stop, a closed topic, an abort and the garbage collector', as
   assert.equal((await end).done, true);
   assert.equal(thrown(() => hub.response(request(), { topics: 'u' })).code, 'stopping');
 });
+
+test('why a stream has ended is told', async (t) => {
+  const hub = await hubFor(t, { 'history.events': '5' });
+  const told = [];
+  hub.on('disconnect', (stream, reason) => told.push([stream.topics[0], stream.handedOff, reason]));
+  const read = (topic) => hub.response(request(), { topics: topic }).body.getReader();
+
+  const slow = read('slow');
+  await slow.read();
+  for (let n = 0; n < 50; n += 1) hub.publish('slow', String(n));
+  let text = '';
+  for (let { value, done } = await slow.read(); !done; { value, done } = await slow.read()) text += Buffer.from(value);
+  assert.doesNotMatch(text, /data: ?49/);
+  await until('an end', () => told.length === 1);
+  assert.deepEqual(told, [['slow', false, 'lapped']]);
+
+  const closed = read('closed');
+  await closed.read();
+  hub.closeTopic('closed');
+  assert.equal((await closed.read()).done, true);
+  await until('another end', () => told.length === 2);
+  assert.deepEqual(told[1], ['closed', false, 'topic_closed']);
+
+  const stopped = read('stopped');
+  await stopped.read();
+  const end = stopped.read();
+  await hub.stop({ timeout: 0 });
+  assert.equal((await end).done, true);
+  await until('the last end', () => told.length === 3);
+  assert.deepEqual(told[2], ['stopped', false, 'stopping']);
+});
+
+test('a greeting comes first, to this client alone, each time that it comes', async (t) => {
+  const hub = await hubFor(t);
+  const first = hub.publish('t', 'said before', { event: 'update' });
+  const hello = { event: 'notice', data: { text: 'hello\nyou' }, retry: 700 };
+  const reader = hub.response(request(), { topics: 't', replay: 'all', greeting: [hello, { data: 'again' }] }).body.getReader();
+  const text = await readTo(reader, 'said before');
+  const order = ['event: notice\nretry: 700\ndata: {"text":"hello\\nyou"}\n\n', 'data: again\n\n', 'event: update'].map((part) => text.indexOf(part));
+  assert.deepEqual(order, order.toSorted((a, b) => a - b));
+  assert.ok(order[0] > 0, text);
+  assert.doesNotMatch(text.slice(0, order[2]), /^id:/m, 'what it resumes after is not touched');
+  // Nobody else has got it, and no history has it.
+  assert.equal(hub.stats().published, 1);
+  const headers = { 'Last-Event-ID': first };
+  const again = hub.response(request({ headers }), { topics: 't', greeting: hello }).body.getReader();
+  const back = await readTo(again, 'notice');
+  hub.publish('t', 'live');
+  assert.doesNotMatch(back + await readTo(again, 'live'), /said before/);
+  await reader.cancel();
+  await again.cancel();
+
+  for (const [greeting, code] of [
+    [{ event: 'a\nb' }, 'invalid_event'], [{ event: 'fanfare.gap' }, 'invalid_event'], [{ event: '\ud800' }, 'invalid_event'],
+    [{ data: '\ud800' }, 'invalid_data'], [{ retry: -1 }, 'invalid_retry'], [{ retry: 86_400_001 }, 'invalid_retry'],
+    [Array(65).fill({}), 'invalid_parameter'], [{ data: 'x'.repeat(1 << 20) }, 'too_large'],
+  ]) assert.equal(thrown(() => hub.response(request(), { topics: 't', greeting })).code, code, JSON.stringify(greeting).slice(0, 60));
+  for (const greeting of ['hello', [7], { topic: 't', data: 'x' }, { id: 'x' }, { data: () => {} }, null]) {
+    assert.throws(() => hub.response(request(), { topics: 't', greeting }), TypeError);
+  }
+  assert.equal(hub.stats().subscriptions, 0);
+});

@@ -13,7 +13,7 @@ Importing this starts nothing. `Hub` starts, `Hub.publish` publishes, `Hub.subsc
 
 from fanfare import errors
 from fanfare._authorize import Request
-from fanfare._event import GAP, Data, Draft, Event
+from fanfare._event import GAP, Data, Draft, Event, Greeting
 from fanfare._hub import HandlerInfo, Hub, Stats, StopReport
 from fanfare._lib import version as _version
 from fanfare._options import check_options, config_keys
@@ -22,6 +22,6 @@ from fanfare.errors import *
 
 __version__ = _version()
 
-__all__ = ["GAP", "Data", "Draft", "Event", "HandlerInfo", "Hub", "Request", "Stats", "StopReport", "Subscription"]
+__all__ = ["GAP", "Data", "Draft", "Event", "Greeting", "HandlerInfo", "Hub", "Request", "Stats", "StopReport", "Subscription"]
 __all__ += ["check_options", "config_keys", "errors"]
 __all__ += errors.__all__

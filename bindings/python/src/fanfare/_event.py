@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, Union
 
 #: What can be published: text, bytes that are UTF-8, or what becomes JSON.
@@ -47,6 +48,18 @@ class Draft(NamedTuple):
     except_: str | None = None
     key: str | None = None
     retry: int | None = None
+
+
+class Greeting(NamedTuple):
+    """An event for one client, which gets it before everything else: its type, data, and the milliseconds after which it reconnects."""
+
+    event: str | None = None
+    data: Data = ""
+    retry: int | None = None
+
+
+#: Events for one client, as such or as tuples of their fields.
+Greetings: TypeAlias = Union[Sequence[Union[Greeting, tuple[Any, ...]]], None]
 
 
 def payload(data: Data) -> bytes | bytearray | memoryview:

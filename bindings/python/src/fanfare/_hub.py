@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fanfare import _constants as c
 from fanfare._authorize import ALL_ACTIONS, Authorizer, Request
 from fanfare._error import FanfareError
-from fanfare._event import Data, Draft, Event
+from fanfare._event import Data, Draft, Event, Greetings
 from fanfare._handle import Handle
 from fanfare._lib import Views, check, ffi, lib
 from fanfare._options import free_config, handler_list, new_config, subscribe_options
@@ -265,7 +265,8 @@ class Hub:
         return Subscription(self._handle, id[0])
 
     # Answering requests of your own web server. All of these honour `Last-Event-ID` and `?last_event_id=`, answer 204 when the topics are
-    # closed, and give the socket to the hub where that is possible, which then writes natively and costs the server nothing.
+    # closed, and give the socket to the hub where that is possible, which then writes natively and costs the server nothing. `greeting`
+    # is what this client gets first, before `replay` and before what it has missed, each time that it comes: `[("notice", {"text": "Hi"})]`.
 
     def response(
         self,
@@ -277,6 +278,7 @@ class Hub:
         client: str | None = None,
         events: Sequence[str] | None = None,
         lag: str | None = None,
+        greeting: Greetings = None,
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
     ) -> starlette.StreamResponse:
@@ -284,7 +286,7 @@ class Hub:
         from fanfare.web import asgi, starlette
 
         since = since if since is not None else asgi.since(request.scope)
-        reading = Reading(topics, since, replay, client, events, lag)
+        reading = Reading(topics, since, replay, client, events, lag, greeting)
         return starlette.StreamResponse(self._handle, reading, headers, background)
 
     def asgi(self, authorize: Callable[[asgi.Scope], Any] | None = None) -> asgi.App:
@@ -306,6 +308,7 @@ class Hub:
         client: str | None = None,
         events: Sequence[str] | None = None,
         lag: str | None = None,
+        greeting: Greetings = None,
         headers: Mapping[str, str] | None = None,
     ) -> FlaskResponse:
         """For Flask: return it from a view."""
@@ -314,7 +317,7 @@ class Hub:
         from fanfare.web import flask, wsgi
 
         since = since if since is not None else wsgi.since(request.environ)
-        return flask.respond(self._handle, Reading(topics, since, replay, client, events, lag), headers)
+        return flask.respond(self._handle, Reading(topics, since, replay, client, events, lag, greeting), headers)
 
     def django_response(
         self,
@@ -326,12 +329,13 @@ class Hub:
         client: str | None = None,
         events: Sequence[str] | None = None,
         lag: str | None = None,
+        greeting: Greetings = None,
     ) -> Any:
         """For Django, under WSGI and ASGI: return it from a view."""
         from fanfare.web import django
 
         since = since if since is not None else django.since(request)
-        return django.respond(self._handle, request, Reading(topics, since, replay, client, events, lag))
+        return django.respond(self._handle, request, Reading(topics, since, replay, client, events, lag, greeting))
 
     def django_view(
         self,
@@ -359,13 +363,14 @@ class Hub:
         client: str | None = None,
         events: Sequence[str] | None = None,
         lag: str | None = None,
+        greeting: Greetings = None,
         headers: Mapping[str, str] | None = None,
     ) -> aiohttp_web.StreamResponse:
         """For aiohttp: `return await hub.aiohttp_response(request, ["chat"])`."""
         from fanfare.web import aiohttp
 
         since = since if since is not None else aiohttp.since(request)
-        reading = Reading(topics, since, replay, client, events, lag)
+        reading = Reading(topics, since, replay, client, events, lag, greeting)
         return await aiohttp.respond(self._handle, request, reading, headers)
 
     # Lifetime.

@@ -96,6 +96,11 @@ class Views:
         into.ptr = view
         into.len = len(data)
 
+    def keep(self, memory: Any) -> Any:
+        """Holds memory of another kind, too."""
+        self._held.append(memory)
+        return memory
+
     def one(self, text: str) -> Any:
         """A `fanfare_str` of its own."""
         view = ffi.new("fanfare_str *")

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fanfare import _constants as c
-from fanfare._event import Event
+from fanfare._event import Event, Greeting, Greetings, payload
 from fanfare._lib import Views, check, ffi, lib
+from fanfare._publish import check_retry
 from fanfare.errors import InvalidConfigError, InvalidParameterError
 
 _LAGS = {name.removeprefix("LAG_").lower(): value for name, value in vars(c).items() if name.startswith("LAG_")}
@@ -120,6 +121,7 @@ def subscribe_options(
     events: Sequence[str] | None = None,
     lag: str | None = None,
     flags: int = 0,
+    greeting: Greetings = None,
 ) -> Any:
     """A `fanfare_subscribe_options`. `views` keeps its memory."""
     options = ffi.new("fanfare_subscribe_options *")
@@ -139,7 +141,22 @@ def subscribe_options(
             raise InvalidParameterError(f"lag {lag!r}: expected one of {', '.join(_LAGS)}")
         options.lag = _LAGS[lag]
     options.flags = flags
+    if greeting:
+        listed = [item if isinstance(item, Greeting) else Greeting(*item) for item in greeting]
+        options.greeting = views.keep(ffi.new("fanfare_event[]", len(listed)))
+        options.greeting_len = len(listed)
+        for index, item in enumerate(listed):
+            _greet(options.greeting[index], views, item)
     return options
+
+
+def _greet(event: Any, views: Views, greeting: Greeting) -> None:
+    event.size = ffi.sizeof("fanfare_event")
+    views.text(event.event, _optional("event", greeting.event))
+    views.text(event.data, payload(greeting.data))
+    if greeting.retry is not None:
+        check_retry(greeting.retry)
+        event.retry_ms, event.flags = greeting.retry, c.EVENT_RETRY
 
 
 def _texts(name: str, texts: Sequence[str]) -> list[str]:

@@ -19,6 +19,8 @@ from fanfare.errors import InvalidRetryError
 
 #: Most topic names that are kept encoded.
 _MAX_NAMES = 1024
+#: Bytes of data that are copied to where the structure points to already, which costs less than pointing it elsewhere.
+_NEAR_BY = 1024
 
 _from_buffer = ffi.from_buffer
 _string = ffi.string
@@ -33,7 +35,7 @@ _EXTRA = ("event", "id", "except_", "key")
 class _Room:
     """The structures of one call."""
 
-    __slots__ = ("event", "name", "topic", "data", "extra", "done", "id", "error")
+    __slots__ = ("event", "name", "topic", "data", "near_by", "is_near", "bytes", "extra", "done", "id", "error")
 
     def __init__(self) -> None:
         self.event = ffi.new("fanfare_event *")
@@ -42,6 +44,11 @@ class _Room:
         self.name: tuple[Any, int] | None = None
         self.topic = self.event.topic
         self.data = self.event.data
+        near_by = ffi.new("char[]", _NEAR_BY)
+        #: Whether `data` points to `near_by`.
+        self.is_near = False
+        self.near_by = near_by
+        self.bytes = ffi.buffer(near_by)
         self.extra = tuple(getattr(self.event, field.rstrip("_")) for field in _EXTRA)
         self.done = ffi.new("fanfare_published *")
         self.done.size = _PUBLISHED_SIZE
@@ -73,7 +80,7 @@ def publish(hub: Any, topic: str, data: Data) -> str:
     except (AttributeError, UnicodeEncodeError):
         body = payload(data)
     name = _names.get(topic) or _name(topic)
-    view = _from_buffer(body)
+    length = len(body)
     try:
         room = _rooms.pop()
     except IndexError:
@@ -82,8 +89,17 @@ def publish(hub: Any, topic: str, data: Data) -> str:
         room.name = name
         room.topic.ptr, room.topic.len = name
     into = room.data
-    into.ptr = view
-    into.len = len(view)
+    if length <= _NEAR_BY and type(body) is bytes:
+        room.bytes[:length] = body
+        if not room.is_near:
+            into.ptr = room.near_by
+            room.is_near = True
+        into.len = length
+    else:
+        room.is_near = False
+        view = _from_buffer(body)
+        into.ptr = view
+        into.len = len(view)
     status = _publish(hub, room.event, room.done, room.error)
     if status < 0:
         # The room goes with the error, which nobody else may overwrite.
@@ -98,7 +114,7 @@ def _check_text(field: str, text: object) -> None:
         raise TypeError(f"{field} is {type(text).__name__}: expected str")
 
 
-def _check_retry(retry: object) -> None:
+def check_retry(retry: object) -> None:
     if not isinstance(retry, int):
         raise TypeError(f"retry is {type(retry).__name__}: expected milliseconds as int")
     if not 0 <= retry < 2**64:
@@ -117,6 +133,7 @@ def publish_full(hub: Any, draft: Draft) -> str:
     if room.name is not name:
         room.name = name
         room.topic.ptr, room.topic.len = name
+    room.is_near = False
     room.data.ptr, room.data.len = view, len(view)
     filled = []
     for into, field, text in zip(room.extra, _EXTRA, draft[2:6], strict=True):
@@ -126,7 +143,7 @@ def publish_full(hub: Any, draft: Draft) -> str:
             into.ptr, into.len = held, len(held)
             filled.append((into, held))
     if draft.retry is not None:
-        _check_retry(draft.retry)
+        check_retry(draft.retry)
         room.event.retry_ms, room.event.flags = draft.retry, c.EVENT_RETRY
     status = _publish(hub, room.event, room.done, room.error)
     if status < 0:
@@ -150,7 +167,7 @@ def _fill(event: Any, views: Views, draft: Draft) -> None:
             views.text(getattr(event, field.rstrip("_")), text)
     views.text(event.data, payload(draft.data))
     if draft.retry is not None:
-        _check_retry(draft.retry)
+        check_retry(draft.retry)
         event.retry_ms, event.flags = draft.retry, c.EVENT_RETRY
 
 

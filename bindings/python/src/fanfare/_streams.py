@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from fanfare import _constants as c
-from fanfare._event import Event
+from fanfare._event import Event, Greetings
 from fanfare._lib import Views, ffi, lib
 from fanfare._options import subscribe_options
 from fanfare._raw import Pulled
@@ -28,7 +28,7 @@ _CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"
 
 
 class Reading(NamedTuple):
-    """What a stream reads. The fields are those of `Hub.subscribe`."""
+    """What a stream reads. The fields are those of `Hub.subscribe`, and what its client is greeted with."""
 
     topics: Sequence[str]
     since: str | Event | None = None
@@ -36,6 +36,7 @@ class Reading(NamedTuple):
     client: str | None = None
     events: Sequence[str] | None = None
     lag: str | None = None
+    greeting: Greetings = None
 
     def options(self, views: Views) -> Any:
         given = self._asdict()
@@ -53,6 +54,10 @@ class HostStream(Reader[bytes]):
 
     def _close(self) -> Any:
         return lib.fanfare_close_stream
+
+    def _finish(self) -> None:
+        # However it ends, its client comes back by itself: for the host's server this is the end of an answer, and no fault.
+        self._handle.detach(self._id)
 
 
 def open_stream(handle: Handle, reading: Reading) -> HostStream:
