@@ -16,9 +16,9 @@ const tell = () => hub.publish('presence', present(), { event: 'peers' });
 
 app.get('/events', (req, res) => {
   const me = nameOf(req.query.key);
-  hub.publish(`to/${me}`, { text: `Welcome, ${me}`, you: me, at: new Date() }, { event: 'notice' });
+  const greeting = { event: 'notice', data: { text: `Welcome, ${me}`, you: me, at: new Date() } };
   const left = (stream) => { streams.delete(stream); tell(); };
-  streams.add(hub.accept(req, res, { topics: ['chat', 'presence', `to/${me}`], client: me, replay: Infinity, left }));
+  streams.add(hub.accept(req, res, { topics: ['chat', 'presence', `to/${me}`], client: me, replay: Infinity, greeting, left }));
   tell();
 });
 

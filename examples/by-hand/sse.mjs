@@ -34,7 +34,7 @@ export class Stream {
     for (const client of this.#clients) if (this.#isOver(client)) client.res.end();
   }
 
-  accept(req, res, { topics, client: name, replay = 0, left = () => {} }) {
+  accept(req, res, { topics, client: name, replay = 0, greeting, left = () => {} }) {
     const client = { res, topics: [topics].flat(), name };
     const last = req.headers['last-event-id'] ?? new URLSearchParams(req.url.split('?')[1]).get('last_event_id');
     const [epoch, number] = last?.split('-') ?? [];
@@ -45,6 +45,7 @@ export class Stream {
     if (this.#isOver(client) && resumes && entries.length === 0) return void res.writeHead(204).end();
     res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform' });
     res.write(`retry: ${this.retry}\n\n`);
+    if (greeting) res.write(`event: ${greeting.event}\ndata: ${JSON.stringify(greeting.data)}\n\n`);
     if (last && !resumes) res.write(`event: fanfare.gap\ndata: ${JSON.stringify({ requested: last })}\n\n`);
     for (const entry of entries) this.#send(client, entry);
     if (this.#isOver(client)) return void res.end();

@@ -18,8 +18,8 @@ hub.on('disconnect', (stream) => { streams.delete(stream); tell(); });
 
 app.get('/events', (req, res) => {
   const me = nameOf(req.query.key);
-  hub.publish(`to/${me}`, { text: `Welcome, ${me}`, you: me, at: new Date() }, { event: 'notice' });
-  hub.accept(req, res, { topics: ['chat', 'presence', `to/${me}`], client: me, replay: 'all' });
+  const greeting = { event: 'notice', data: { text: `Welcome, ${me}`, you: me, at: new Date() } };
+  hub.accept(req, res, { topics: ['chat', 'presence', `to/${me}`], client: me, replay: 'all', greeting });
 });
 
 app.post('/messages', (req, res) => {

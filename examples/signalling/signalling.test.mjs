@@ -19,6 +19,9 @@ for (const [name, start] of Object.entries(servers)) {
     for (const text of ['one', 'two']) assert.equal((await server.post('/messages', { key: 'a', text })).status, 200);
     const reader = await server.read(t, '/events?key=b');
     assert.deepEqual(await said(reader, 2), ['one', 'two']);
+    // The greeting first, then the history: in the order of the stream itself.
+    const kinds = reader.events.map(({ event }) => event).filter((event) => event !== 'peers');
+    assert.deepEqual(kinds.slice(0, 3), ['notice', 'update', 'update']);
     const [notice] = json(await reader.has('notice', 1));
     assert.match(notice.text, /^Welcome/);
     assert.ok(!Number.isNaN(Date.parse(notice.at)));
