@@ -3,21 +3,9 @@
  * Usage: contract FILE.. */
 
 #define _POSIX_C_SOURCE 200809L
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "contract_words.h"
 
-#include "fanfare.h"
-
-enum { MAX_WORDS = 32, MAX_LIST = 64, MAX_READERS = 32, MAX_SAVED = 32, MAX_BATCH = 64 };
-
-/* Bytes that a scenario gave. They live until its end. */
-typedef struct {
-    char *ptr;
-    size_t len;
-} bytes;
+enum { MAX_WORDS = 32, MAX_READERS = 32, MAX_SAVED = 32, MAX_BATCH = 64, MAX_HANDLERS = 16 };
 
 /* An item that came while another one's was looked for. */
 typedef struct item {
@@ -38,10 +26,6 @@ typedef struct {
 /* One scenario. */
 static struct {
     char name[128];
-    const char *file;
-    int line;
-    bool failed;
-    char why[1024];
     fanfare_config *config;
     fanfare_hub *hub;
     reader readers[MAX_READERS];
@@ -54,142 +38,9 @@ static struct {
     bool batching;
     fanfare_event batch[MAX_BATCH];
     size_t batch_len;
-    void *memory[65536];
-    size_t memory_len;
 } run;
 
 static int failures, scenarios;
-
-static void fail(const char *format, ...)
-{
-    va_list args;
-    if (run.failed)
-        return;
-    run.failed = true;
-    va_start(args, format);
-    vsnprintf(run.why, sizeof run.why, format, args);
-    va_end(args);
-}
-
-/* Memory that is freed at the end of the scenario. */
-static void *keep(size_t len)
-{
-    void *memory = calloc(1, len ? len : 1);
-    if (!memory || run.memory_len == sizeof run.memory / sizeof *run.memory) {
-        fprintf(stderr, "%s:%d: out of memory\n", run.file, run.line);
-        exit(2);
-    }
-    return run.memory[run.memory_len++] = memory;
-}
-
-static bytes copy(fanfare_str text)
-{
-    bytes made = { keep(text.len + 1), text.len };
-    if (text.len)
-        memcpy(made.ptr, text.ptr, text.len);
-    return made;
-}
-
-/* Values */
-
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
-}
-
-static bytes decode(const char *text, size_t len)
-{
-    size_t times = 1;
-    if (len && *text == '*') {
-        char *end;
-        times = strtoul(text + 1, &end, 10);
-        if (*end != ':' || times > 4194304) {
-            fail("bad repetition");
-            times = 0;
-        }
-        len -= (size_t)(end + 1 - text);
-        text = end + 1;
-    }
-    bytes once = { keep(len + 1), 0 };
-    for (size_t at = 0; at < len; at++) {
-        if (text[at] != '%') {
-            once.ptr[once.len++] = text[at];
-        } else if (at + 2 < len && hex(text[at + 1]) >= 0 && hex(text[at + 2]) >= 0) {
-            once.ptr[once.len++] = (char)(hex(text[at + 1]) * 16 + hex(text[at + 2]));
-            at += 2;
-        } else {
-            fail("bad %% escape");
-        }
-    }
-    if (times == 1)
-        return once;
-    bytes all = { keep(once.len * times + 1), once.len * times };
-    for (size_t n = 0; n < times; n++)
-        memcpy(all.ptr + n * once.len, once.ptr, once.len);
-    return all;
-}
-
-static bytes decode_word(const char *word)
-{
-    return decode(word, strlen(word));
-}
-
-static fanfare_str view(bytes value)
-{
-    fanfare_str str = { value.ptr, value.len };
-    return str;
-}
-
-/* The text of a field NAME=TEXT among the words; NULL if it is not there. */
-static const char *field(char **words, size_t len, const char *name)
-{
-    size_t name_len = strlen(name);
-    for (size_t n = 0; n < len; n++)
-        if (!strncmp(words[n], name, name_len) && words[n][name_len] == '=')
-            return words[n] + name_len + 1;
-    return NULL;
-}
-
-/* Fails on a field that is not among `known`, which are separated by spaces. */
-static void only(char **words, size_t len, const char *known)
-{
-    for (size_t n = 0; n < len; n++) {
-        const char *equals = strchr(words[n], '=');
-        size_t name = equals ? (size_t)(equals - words[n]) : 0;
-        const char *at = known;
-        bool found = false;
-        while (equals && *at && !found) {
-            size_t word = strcspn(at, " ");
-            found = word == name && !strncmp(at, words[n], name);
-            at += word + (at[word] == ' ');
-        }
-        if (!found)
-            fail("unknown field %s", words[n]);
-    }
-}
-
-static fanfare_str value(char **words, size_t len, const char *name)
-{
-    const char *text = field(words, len, name);
-    fanfare_str absent = { NULL, 0 };
-    return text ? view(decode_word(text)) : absent;
-}
-
-static const fanfare_str *list(char **words, size_t len, const char *name, size_t *count)
-{
-    const char *text = field(words, len, name);
-    fanfare_str *items = keep(MAX_LIST * sizeof *items);
-    *count = 0;
-    while (text && *count < MAX_LIST) {
-        size_t part = strcspn(text, ",");
-        items[(*count)++] = view(decode(text, part));
-        text = text[part] ? text + part + 1 : NULL;
-    }
-    return items;
-}
 
 static const char *saved(const char *name)
 {
@@ -261,10 +112,10 @@ static fanfare_status repeat(char **words, size_t len, fanfare_error *err)
     for (unsigned long n = 1; n <= times; n++) {
         char number[24];
         snprintf(number, sizeof number, "%lu", n);
-        size_t kept = run.memory_len;
+        size_t kept = scene.memory_len;
         fanfare_status status = publish(words + 2, len - 2, number, err);
-        while (run.memory_len > kept)
-            free(run.memory[--run.memory_len]);
+        while (scene.memory_len > kept)
+            free(scene.memory[--scene.memory_len]);
         if (status) return status;
     }
     return FANFARE_OK;
@@ -319,6 +170,49 @@ static fanfare_status load(char **words, size_t len, fanfare_error *err)
     handler.bytes = value(words, len, "bytes");
     handler.name = value(words, len, "name");
     return fanfare_load_handler(run.hub, &handler, NULL, err);
+}
+
+/* The handlers as they are now. */
+static size_t list_handlers(fanfare_handler_info *infos)
+{
+    size_t count = 0;
+    for (size_t n = 0; n < MAX_HANDLERS; n++)
+        infos[n] = (fanfare_handler_info)FANFARE_HANDLER_INFO_INIT;
+    if (fanfare_get_handlers(run.hub, infos, MAX_HANDLERS, &count, NULL) || count > MAX_HANDLERS)
+        fail("the handlers cannot be listed");
+    return scene.failed ? 0 : count;
+}
+
+static void handlers(char **names, size_t len)
+{
+    fanfare_handler_info infos[MAX_HANDLERS];
+    size_t count = list_handlers(infos);
+    if (count != len) fail("there are %zu handlers", count);
+    for (size_t n = 0; n < len && n < count; n++)
+        if (strcmp(infos[n].name, decode_word(names[n]).ptr)) fail("there is %s instead of %s", infos[n].name, names[n]);
+}
+
+static void handler(char **words, size_t len)
+{
+    fanfare_handler_info infos[MAX_HANDLERS];
+    size_t count = list_handlers(infos), n = 0;
+    while (len && n < count && strcmp(infos[n].name, words[0])) n++;
+    if (!len || n == count) {
+        fail("there is no handler of that name");
+        return;
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+    } all[] = { { "calls", infos[n].calls }, { "passed", infos[n].passed }, { "dropped", infos[n].dropped },
+        { "replaced", infos[n].replaced }, { "emitted", infos[n].emitted }, { "rejected", infos[n].rejected },
+        { "faults", infos[n].faults }, { "rested", infos[n].rested } };
+    only(words + 1, len - 1, "calls passed dropped replaced emitted rejected faults rested");
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        const char *wanted = field(words, len, all[k].name);
+        if (wanted && strtoull(wanted, NULL, 10) != all[k].value)
+            fail("%s of %s is %llu", all[k].name, infos[n].name, (unsigned long long)all[k].value);
+    }
 }
 
 static fanfare_status stats(char **words, size_t len, fanfare_error *err)
@@ -457,7 +351,7 @@ static void count(char **words, size_t len)
     reader *from = len == 2 ? find(words[0]) : NULL;
     unsigned long wanted = len == 2 ? strtoul(words[1], NULL, 10) : 0;
     if (!wanted) fail("count NAME N");
-    for (unsigned long n = 1; n <= wanted && from && !run.failed; n++) {
+    for (unsigned long n = 1; n <= wanted && from && !scene.failed; n++) {
         char number[24];
         snprintf(number, sizeof number, "%lu", n);
         item *got = take(from);
@@ -473,8 +367,9 @@ static void count(char **words, size_t len)
 static void begin(const char *file, int line, const char *name)
 {
     memset(&run, 0, sizeof run);
-    run.file = file;
-    run.line = line;
+    memset(&scene, 0, sizeof scene);
+    scene.file = file;
+    scene.line = line;
     snprintf(run.name, sizeof run.name, "%s", name);
 }
 
@@ -491,11 +386,11 @@ static void end(void)
             free(at);
         }
     }
-    while (run.memory_len) free(run.memory[--run.memory_len]);
+    while (scene.memory_len) free(scene.memory[--scene.memory_len]);
     scenarios++;
-    if (run.failed) {
+    if (scene.failed) {
         failures++;
-        printf("FAIL %s: %s:%d: %s\n", run.name, run.file, run.line, run.why);
+        printf("FAIL %s: %s:%d: %s\n", run.name, scene.file, scene.line, scene.why);
     } else {
         printf("ok %s\n", run.name);
     }
@@ -543,6 +438,10 @@ static void execute(char **words, size_t len)
         expect(words + 1, len - 1);
     } else if (!strcmp(words[0], "count")) {
         count(words + 1, len - 1);
+    } else if (!strcmp(words[0], "handlers")) {
+        handlers(words + 1, len - 1);
+    } else if (!strcmp(words[0], "handler")) {
+        handler(words + 1, len - 1);
     } else if (!strcmp(words[0], "again")) {
         fanfare_status status = len > 1 ? command(words + 1, len - 1, &err) : FANFARE_OK;
         if (status != FANFARE_AGAIN) fail("it gives %s: %s", fanfare_code_name(status), err.message);
@@ -588,8 +487,8 @@ static void read_file(const char *path)
         } else if (!*run.name) {
             fprintf(stderr, "%s:%d: outside a scenario\n", path, number);
             exit(2);
-        } else if (!run.failed) {
-            run.line = number;
+        } else if (!scene.failed) {
+            scene.line = number;
             execute(words, len);
         }
     }

@@ -181,6 +181,10 @@ private:
                 hub().load_handler(fields.text("topics"), fields.text("name"), fields.text("bytes"));
         } else if (what == "unload" && len == 2) {
             return hub().unload_handler(decode(words[1]));
+        } else if (what == "handlers") {
+            handlers(words);
+        } else if (what == "handler" && len > 1) {
+            handler(words);
         } else if (what == "stats") {
             stats(words);
         } else {
@@ -239,6 +243,35 @@ private:
         for (const auto &[key, value] : values)
             if (fields.has(key) && number(fields.raw(key)) != value)
                 throw Failure(key + " is " + std::to_string(value));
+    }
+
+    void handlers(const Words &words)
+    {
+        Words found;
+        for (const fanfare_handler_info &info : hub().handlers())
+            found.emplace_back(info.name);
+        if (found.size() != words.size() - 1)
+            throw Failure("there are " + std::to_string(found.size()) + " handlers");
+        for (std::size_t n = 0; n < found.size(); n++)
+            if (found[n] != decode(words[n + 1]))
+                throw Failure("there is " + found[n] + " instead of " + words[n + 1]);
+    }
+
+    void handler(const Words &words)
+    {
+        const Fields fields(words, 2, "calls passed dropped replaced emitted rejected faults rested");
+        for (const fanfare_handler_info &info : hub().handlers()) {
+            if (info.name != decode(words[1]))
+                continue;
+            const std::map<string, std::uint64_t> values{{"calls", info.calls}, {"passed", info.passed},
+                {"dropped", info.dropped}, {"replaced", info.replaced}, {"emitted", info.emitted},
+                {"rejected", info.rejected}, {"faults", info.faults}, {"rested", info.rested}};
+            for (const auto &[key, value] : values)
+                if (fields.has(key) && number(fields.raw(key)) != value)
+                    throw Failure(key + " is " + std::to_string(value));
+            return;
+        }
+        throw Failure("no handler " + words[1]);
     }
 
     void refused(const Words &words)

@@ -2,16 +2,17 @@
 // build/fanfare.node. Needs Rust, a C compiler, and the headers of Node-API: of the Node that runs this, or of the package
 // node-api-headers.
 //
-//     node build.mjs [--debug] [--sanitize]
+//     node build.mjs [--debug] [--sanitize] [--output FILE]
 //
 // --sanitize builds one with AddressSanitizer into build/sanitized/fanfare.node, for tests.
 //
-// FANFARE_FEATURES names features of the library beyond its own: `wasm-jit` for event handlers.
+// FANFARE_FEATURES names features of the library beyond its own: `wasm-jit` for event handlers. FANFARE_LIBRARY names a libfanfare.a
+// that is built already.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -42,8 +43,16 @@ function headers() {
   }
 }
 
+/** What an archive made by Rust needs where cargo does not say it (`rustc --print native-static-libs`). */
+const NEEDED = process.platform === 'linux' ? ['-lgcc_s', '-lutil', '-lrt', '-lpthread', '-lm', '-ldl', '-lc'] : ['-lSystem', '-lc', '-lm'];
+
 /** Builds the static library; returns its path and the system libraries that it needs. */
 function library() {
+  const given = process.env.FANFARE_LIBRARY;
+  if (given) {
+    if (!existsSync(given)) fail(`FANFARE_LIBRARY: there is no ${given}`);
+    return { file: given, libraries: NEEDED };
+  }
   const features = process.env.FANFARE_FEATURES;
   const profile = [...(debug ? [] : ['--release']), ...(features ? ['--features', features] : [])];
   const cargo = process.env.CARGO ?? 'cargo';
@@ -70,7 +79,9 @@ if (process.platform === 'win32') fail('this addon is for Unix systems');
 const { file, libraries } = library();
 const sources = readdirSync(join(here, 'src')).filter((name) => name.endsWith('.c')).map((name) => join(here, 'src', name));
 const sanitize = process.argv.includes('--sanitize');
-const output = join(here, 'build', sanitize ? 'sanitized' : '', 'fanfare.node');
+const at = process.argv.indexOf('--output');
+if (at > 0 && !process.argv[at + 1]) fail('--output needs a file');
+const output = at > 0 ? resolve(process.argv[at + 1]) : join(here, 'build', sanitize ? 'sanitized' : '', 'fanfare.node');
 const checked = sanitize ? ['-O1', '-fsanitize=address', '-fno-omit-frame-pointer'] : ['-O2'];
 const linked = process.platform === 'darwin'
   ? ['-bundle', '-undefined', 'dynamic_lookup']

@@ -1,4 +1,5 @@
-//! The load bench: what it needs is built here, what it does is in `benches/load`.
+//! The load bench: what it needs is built here, what it does is in `benches/load`. And what a call costs, from each language:
+//! `benches/ffi`.
 
 use std::path::PathBuf;
 
@@ -6,6 +7,7 @@ use anyhow::Result;
 
 use crate::files;
 use crate::install;
+use crate::native;
 use crate::node_binding;
 use crate::python_binding;
 use crate::run::Program;
@@ -67,4 +69,18 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
         .args(["suite", "--extent", extent.name(), "--out"])
         .args([extent.folder()])
         .run()
+}
+
+/// What a call into the library costs, from C, Python and Node; from C also how long a cold process takes to its first answer.
+pub(crate) fn calls() -> Result<()> {
+    let program = native::compile_plain("benches/ffi/calls.c")?;
+    // Each run is a cold process.
+    for _ in 0..3 {
+        Program::new(&program).run()?;
+    }
+    Program::new(python_binding::interpreter())
+        .without_cargo_env()
+        .args([files::root().join("benches/ffi/python_calls.py")])
+        .run()?;
+    Program::new("node").without_cargo_env().args([files::root().join("benches/ffi/node_calls.mjs")]).run()
 }

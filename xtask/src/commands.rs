@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::run::{Steps, say};
 use crate::{
     bench, budget, build, builds, docs, examples, exports, guests, h2spec, header, install, instructions,
-    layers, licences, native, node_binding, parity, purity, python_binding, sdk, suites,
+    layers, licences, native, node_binding, parity, purity, python_binding, sdk, suites, with_handlers,
 };
 
 /// A command as the user types it.
@@ -116,6 +116,18 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "calls",
+        usage: "",
+        help: "What a call costs from C, Python and Node, each event by `for await` and `async for`, and a\n\
+               cold start to the first answer. Half a minute, on a quiet machine.",
+        run: |steps, _| {
+            steps.step("libraries", native::build_libraries)?;
+            steps.step("python package", python_binding::install)?;
+            steps.step("node addon", node_binding::build)?;
+            steps.step("calls", bench::calls)
+        },
+    },
+    Command {
         name: "instructions",
         usage: "[--check]",
         help: "Count the instructions of an event's way under callgrind, and write the table in\n\
@@ -192,8 +204,11 @@ const COMMANDS: &[Command] = &[
                with --check only compare.",
         run: |steps, args| {
             // The runners in C and C++ are built with the scenarios.
+            steps.step("library with handlers", || with_handlers::library().map(drop))?;
             steps.step("python package", python_binding::install)?;
+            steps.step("python with handlers", || python_binding::with_handlers().map(drop))?;
             steps.step("node addon", node_binding::build)?;
+            steps.step("node with handlers", || node_binding::with_handlers().map(drop))?;
             match args.first() {
                 None => steps.step("contract", parity::write),
                 Some(_) => steps.step("contract", parity::check),
@@ -288,6 +303,8 @@ fn test(steps: &mut Steps) -> Result<()> {
     steps.step("engine is pure", purity::check)?;
     steps.step("guests", guests::check)?;
     steps.step("workspace tests", build::tests)?;
+    // Before other steps build the library with other features.
+    steps.step("library with handlers", || with_handlers::library().map(drop))?;
     steps.step("builds", builds::check)?;
     steps.step("loom models", build::loom)?;
     steps.step("release binary", build::release)?;

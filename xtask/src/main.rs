@@ -27,10 +27,12 @@ mod h2spec;
 mod header;
 mod instructions;
 mod suites;
+mod with_handlers;
 
 mod exports;
 mod native;
 
+mod guide;
 mod parity;
 mod sdk;
 

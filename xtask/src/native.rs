@@ -13,11 +13,13 @@ use anyhow::{Context, Result, bail};
 use crate::exports;
 use crate::files;
 use crate::run::{Program, say};
+use crate::with_handlers;
 
 /// What a Rust archive needs: `rustc --print native-static-libs`.
 pub(crate) const STATIC_LIBS: &[&str] = &["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
-/// Where the scenarios of all bindings are.
-const SCENARIOS: &str = "bindings/contract/scenarios";
+/// Where the scenarios of all bindings are, and those for a library with event handlers.
+pub(crate) const SCENARIOS: &str = "bindings/contract/scenarios";
+pub(crate) const WITH_HANDLERS: &str = "bindings/contract/with_handlers";
 /// Far above what a test takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(15 * 60);
 const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
@@ -75,6 +77,7 @@ const FORKS: (&str, &str) = ("FORKS", "1");
 
 const C_TESTS: &[(&str, Build, Sizes)] = &[
     ("api", Build::Address, &[]),
+    ("ends", Build::Address, &[]),
     ("crowd", Build::Address, &[]),
     ("crowd", Build::Address, &[("CROWD", "10"), ("EVENTS", "10000")]),
     ("cycles", Build::Address, &[]),
@@ -89,6 +92,7 @@ const C_TESTS: &[(&str, Build, Sizes)] = &[
     ("process", Build::Plain, &[]),
     ("threads", Build::Plain, &[]),
     ("api", Build::Valgrind, &[]),
+    ("ends", Build::Valgrind, &[]),
     ("crowd", Build::Valgrind, &[("CROWD", "100"), ("EVENTS", "100")]),
     ("cycles", Build::Valgrind, &[("CYCLES", "10")]),
     ("process", Build::Valgrind, &[FORKS]),
@@ -118,6 +122,11 @@ pub(crate) fn test() -> Result<()> {
     }
     let wrapper = compile("bindings/cpp/tests/wrapper.cpp", "c++17", Build::Address)?;
     run_test(&wrapper, Build::Address, &[])?;
+    // To the byte, and then in full.
+    let crowd = compile("bindings/cpp/tests/crowd.cpp", "c++17", Build::Address)?;
+    run_test(&crowd, Build::Address, &[])?;
+    let crowd = compile("bindings/cpp/tests/crowd.cpp", "c++17", Build::Plain)?;
+    run_test(&crowd, Build::Plain, &[("EVENTS", "10000")])?;
     loading()?;
     examples()
 }
@@ -143,13 +152,28 @@ pub(crate) fn contract_runners() -> Result<Vec<(&'static str, PathBuf)>> {
     ])
 }
 
-/// The scenario files, sorted.
-pub(crate) fn scenarios() -> Result<Vec<PathBuf>> {
-    let below = |path: &PathBuf| path.starts_with(SCENARIOS);
+/// The same with event handlers.
+pub(crate) fn contract_runners_with_handlers() -> Result<Vec<(&'static str, PathBuf)>> {
+    let archive = with_handlers::library()?.join("libfanfare.a");
+    let compile = |source, standard, name: &str| -> Result<PathBuf> {
+        let program = compile_with(source, standard, Build::Plain, &archive)?;
+        let kept = scratch()?.join(name);
+        fs::rename(&program, &kept).with_context(|| format!("cannot rename {}", program.display()))?;
+        Ok(kept)
+    };
+    Ok(vec![
+        ("C", compile("bindings/c/contract.c", "c99", "contract-c-handlers")?),
+        ("C++", compile("bindings/cpp/contract.cpp", "c++17", "contract-cpp-handlers")?),
+    ])
+}
+
+/// The scenario files of a folder, sorted.
+pub(crate) fn scenarios(folder: &str) -> Result<Vec<PathBuf>> {
+    let below = |path: &PathBuf| path.starts_with(folder);
     let found: Vec<PathBuf> =
         files::project_files()?.into_iter().filter(below).map(|path| files::root().join(path)).collect();
     if found.is_empty() {
-        bail!("no scenarios below {SCENARIOS}");
+        bail!("no scenarios below {folder}");
     }
     Ok(found)
 }
@@ -240,6 +264,11 @@ fn run_test(program: &PathBuf, build: Build, sizes: Sizes) -> Result<()> {
         run = run.env(name, value);
     }
     run.limit(LIMIT).run()
+}
+
+/// Compiles one program as users do.
+pub(crate) fn compile_plain(source: &str) -> Result<PathBuf> {
+    compile(source, "c11", Build::Plain)
 }
 
 /// Compiles and links one program.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::files;
 use crate::native;
@@ -15,11 +15,75 @@ const PAGE: &str = "docs/parity.md";
 /// Far above what all scenarios take.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Runners of bindings that are built by steps of their own: language, interpreter, script.
-const SCRIPTS: &[(&str, &str, &str)] = &[
-    ("Python", "venv-binding/bin/python", "bindings/python/tests/contract.py"),
-    ("Node", "node", "bindings/node/test/contract.mjs"),
+/// A runner of a binding that is built by a step of its own.
+struct Script {
+    language: &'static str,
+    /// A program on `PATH`, or a path in the target directory.
+    interpreter: &'static str,
+    /// Below the root.
+    script: &'static str,
+    /// How the same binding runs over a library with event handlers.
+    with_handlers: WithHandlers,
+}
+
+enum WithHandlers {
+    /// The runner finds the binding in this folder of the target directory when `PYTHONPATH` names it.
+    Path(&'static str),
+    /// A copy of the runner in the target directory, beside the binding.
+    Copy(&'static str),
+}
+
+const SCRIPTS: &[Script] = &[
+    Script {
+        language: "Python",
+        interpreter: "venv-binding/bin/python",
+        script: "bindings/python/tests/contract.py",
+        with_handlers: WithHandlers::Path("python-with-handlers"),
+    },
+    Script {
+        language: "Node",
+        interpreter: "node",
+        script: "bindings/node/test/contract.mjs",
+        with_handlers: WithHandlers::Copy("node-with-handlers/test/contract.mjs"),
+    },
 ];
+
+impl Script {
+    /// The runner, over a library with event handlers or without.
+    fn program(&self, handlers: bool) -> Result<Program> {
+        let not_built = |what: &str| {
+            anyhow!(
+                "{what} is not there: the {} binding is built by `cargo xtask contract` and `cargo xtask test` before",
+                self.language
+            )
+        };
+        let own = files::target().join(self.interpreter);
+        let interpreter = match (own.is_file(), self.interpreter.contains('/')) {
+            (true, _) => own,
+            (false, false) => PathBuf::from(self.interpreter),
+            (false, true) => return Err(not_built(self.interpreter)),
+        };
+        let program = Program::new(interpreter).without_cargo_env();
+        let script = files::root().join(self.script);
+        Ok(match (handlers, &self.with_handlers) {
+            (false, _) => program.args([script]),
+            (true, WithHandlers::Path(folder)) => {
+                let folder = files::target().join(folder);
+                if !folder.is_dir() {
+                    return Err(not_built(&folder.display().to_string()));
+                }
+                program.args([script]).env("PYTHONPATH", folder)
+            }
+            (true, WithHandlers::Copy(copy)) => {
+                let copy = files::target().join(copy);
+                if !copy.is_file() {
+                    return Err(not_built(&copy.display().to_string()));
+                }
+                program.args([copy])
+            }
+        })
+    }
+}
 
 /// Runs the scenarios in every language that has a runner, and compares the page with what came out.
 pub(crate) fn check() -> Result<()> {
@@ -40,39 +104,56 @@ pub(crate) fn write() -> Result<()> {
 }
 
 fn generate() -> Result<String> {
-    let scenarios = native::scenarios()?;
     let mut columns = Vec::new();
-    for (language, program) in native::contract_runners()? {
-        columns.push((language, report(language, Program::new(program), &scenarios)?));
-    }
-    for (language, interpreter, script) in SCRIPTS {
-        if files::root().join(script).is_file() {
-            let own = files::target().join(interpreter);
-            let program = match (own.is_file(), interpreter.contains('/')) {
-                (true, _) => own,
-                (false, false) => PathBuf::from(interpreter),
-                (false, true) => {
-                    bail!(
-                        "the {language} binding is not built yet: `cargo xtask contract` and `cargo xtask test` do that first"
-                    )
-                }
-            };
-            let program = Program::new(program).args([files::root().join(script)]).without_cargo_env();
-            columns.push((*language, report(language, program, &scenarios)?));
-        }
-    }
     let mut wanted = Vec::new();
-    for file in &scenarios {
-        let text = files::read(file)?;
-        let area = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let names = text.lines().filter_map(|line| line.strip_prefix("scenario ")).map(str::to_owned);
-        wanted.push((area, names.collect::<Vec<_>>()));
+    // The second time over a library with event handlers: no language may lack a thing of either.
+    for (folder, handlers) in [(native::SCENARIOS, false), (native::WITH_HANDLERS, true)] {
+        let scenarios = native::scenarios(folder)?;
+        let compiled =
+            if handlers { native::contract_runners_with_handlers()? } else { native::contract_runners()? };
+        for (language, program) in compiled {
+            add(&mut columns, language, report(language, Program::new(program), &scenarios)?)?;
+        }
+        for script in SCRIPTS {
+            add(
+                &mut columns,
+                script.language,
+                report(script.language, script.program(handlers)?, &scenarios)?,
+            )?;
+        }
+        for file in &scenarios {
+            let text = files::read(file)?;
+            let mut area =
+                file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            if handlers {
+                area.push_str(", in a library with event handlers");
+            }
+            let names = text.lines().filter_map(|line| line.strip_prefix("scenario ")).map(str::to_owned);
+            wanted.push((area, names.collect::<Vec<_>>()));
+        }
     }
     page(&wanted, &columns)
 }
 
+/// Adds what a runner has said to its language's.
+fn add(columns: &mut Vec<(&'static str, Results)>, language: &'static str, results: Results) -> Result<()> {
+    let Some((_, known)) = columns.iter_mut().find(|(known, _)| *known == language) else {
+        columns.push((language, results));
+        return Ok(());
+    };
+    for (name, passed) in results {
+        if known.insert(name.clone(), passed).is_some() {
+            bail!("{language} has run `{name}` twice: names of scenarios are unique in all folders");
+        }
+    }
+    Ok(())
+}
+
+/// Whether each scenario has passed, by its name.
+type Results = BTreeMap<String, bool>;
+
 /// Runs one runner; gives the lines of its scenarios by name.
-fn report(language: &str, program: Program, scenarios: &[PathBuf]) -> Result<BTreeMap<String, bool>> {
+fn report(language: &str, program: Program, scenarios: &[PathBuf]) -> Result<Results> {
     let printed = native::scratch()?.join(format!("contract-{language}.txt"));
     let ran = program.args(scenarios).output_to(&printed)?.limit(LIMIT).run();
     let text = files::read(&printed)?;
@@ -81,7 +162,7 @@ fn report(language: &str, program: Program, scenarios: &[PathBuf]) -> Result<BTr
     parse(&text)
 }
 
-fn parse(text: &str) -> Result<BTreeMap<String, bool>> {
+fn parse(text: &str) -> Result<Results> {
     let mut results = BTreeMap::new();
     for line in text.lines() {
         let (passed, name) = match line.split_once(' ') {
@@ -96,7 +177,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, bool>> {
     Ok(results)
 }
 
-fn page(wanted: &[(String, Vec<String>)], columns: &[(&str, BTreeMap<String, bool>)]) -> Result<String> {
+fn page(wanted: &[(String, Vec<String>)], columns: &[(&str, Results)]) -> Result<String> {
     let mut text = String::from(
         "# The same in every language\n\n\
          Written by `cargo xtask contract` from the runs of the scenarios in [bindings/contract](../bindings/contract/README.md).\n",

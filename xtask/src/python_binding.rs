@@ -1,15 +1,17 @@
 //! The Python binding: built as its users build it, installed in an environment of its own, tested with real web servers.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::files;
 use crate::install;
 use crate::run::Program;
 use crate::suites::Report;
+use crate::with_handlers;
 
 const BINDING: &str = "bindings/python";
 /// Its environment in the target directory: the servers and frameworks that it works with.
@@ -51,9 +53,33 @@ pub(crate) fn install_for(interpreter: &Path) -> Result<()> {
         .run()
 }
 
-/// Builds and installs the package and runs its tests.
+/// The installed package once more, over a library with event handlers: for `PYTHONPATH`, in the target directory. The
+/// package is installed before.
+pub(crate) fn with_handlers() -> Result<PathBuf> {
+    let library = with_handlers::library()?.join("libfanfare.so");
+    let folder = files::target().join("python-with-handlers");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let package = python().args(["-c", "import fanfare; print(fanfare.__path__[0])"]).dir("/").output()?;
+    Program::new("cp").args(["-r", package.trim()]).args([&folder]).run()?;
+    let copy = folder.join("fanfare/libfanfare.so");
+    fs::copy(&library, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+    Ok(folder)
+}
+
+/// Builds and installs the package and runs its tests; those of event handlers twice.
 pub(crate) fn test() -> Result<()> {
     install()?;
+    let folder = with_handlers()?;
+    python()
+        .args(["-m", "pytest", "-q", "-rs", "tests/test_handlers.py"])
+        .dir(BINDING)
+        .env("PYTHONPATH", folder)
+        .env("WITH_HANDLERS", "1")
+        .limit(build::HANG)
+        .run()?;
     let report = Report::new("python-binding")?;
     python()
         .args(["-m", "pytest", "-q", "-rs", &report.option("--junit-xml"), "tests"])
@@ -63,14 +89,14 @@ pub(crate) fn test() -> Result<()> {
     report.nothing_skipped()
 }
 
-/// The long runs: a thousand readers of ten thousand events, and the end of a process with a thousand streams open, a hundred times for
+/// The long runs: a thousand readers of ten thousand events, a thousand cycles, and the end of a process with a thousand streams open, a hundred times for
 /// every way to end.
 pub(crate) fn soak() -> Result<()> {
     install()?;
     let report = Report::new("python-binding-soak")?;
     python()
         .args(["-m", "pytest", "-q", "-rs", "--durations=0", &report.option("--junit-xml")])
-        .args(["--timeout=7200", "-k", "thousand_readers or exit_with", "tests"])
+        .args(["--timeout=7200", "-k", "thousand_readers or exit_with or cycles", "tests"])
         .dir(BINDING)
         .env("FANFARE_SOAK", "1")
         .limit(LONG)

@@ -61,9 +61,11 @@ impl Program {
         Self { command, shown: program.as_ref().to_string_lossy().into_owned(), limit: None }
     }
 
-    /// Cargo, the same one that runs this task.
+    /// Cargo, the same one that runs this task. What it set for this task it does not see: build scripts that look at it would
+    /// run again each time that another caller builds.
     pub(crate) fn cargo() -> Self {
-        let mut program = Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut program =
+            Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).without_cargo_env();
         program.shown = "cargo".to_owned();
         program
     }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::exports;
 use crate::files;
+use crate::guide;
 use crate::native::{self, STATIC_LIBS};
 use crate::run::{Program, say};
 
@@ -44,7 +45,8 @@ pub(crate) fn test() -> Result<()> {
     }
     copy("bindings/cpp/examples/hello.cpp", &consumer)?;
     with_pkg_config(&prefix, &consumer)?;
-    with_cmake(&prefix, &consumer)
+    with_cmake(&prefix, &consumer)?;
+    guide::follow(&prefix)
 }
 
 fn build(profile: &str) -> Result<()> {

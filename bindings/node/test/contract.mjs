@@ -235,6 +235,20 @@ const COMMANDS = {
     return scenario.running.loadHandler(topics, file ?? given.bytes('bytes'), { name }).then(() => {});
   },
   unload: (scenario, given) => scenario.running.unloadHandler(given.word()),
+  handlers(scenario, given) {
+    const names = given.bare.splice(0).map((word) => text(value(word)));
+    const found = scenario.running.handlers().map(({ name }) => name);
+    if (found.join() !== names.join()) throw new Wrong(`there are ${found}`);
+  },
+  handler(scenario, given) {
+    const name = given.word();
+    const found = scenario.running.handlers().find((handler) => handler.name === name);
+    if (!found) throw new Wrong(`no handler ${name}`);
+    for (const [key, expected] of given.fields) {
+      if (found[key] !== Number(expected)) throw new Wrong(`${key} is ${found[key]}, not ${expected}`);
+    }
+    given.fields.clear();
+  },
   add: (scenario, given) => scenario.reader(given.word()).subscription.add(given.word()),
   remove: (scenario, given) => scenario.reader(given.word()).subscription.remove(given.word()),
   async unsubscribe(scenario, given) {

@@ -27,6 +27,7 @@ test('a handler is used or refused by name', async () => {
   try {
     const loaded = await hub.loadHandler('votes*', file).catch((error) => error);
     if (loaded instanceof Error) {
+      assert.ok(!process.env.WITH_HANDLERS, 'this addon was to have handlers');
       assert.deepEqual([loaded.name, loaded.code], ['FanfareError', 'unsupported']);
       assert.match(loaded.message, /without event handlers/);
       await assert.rejects(hub.loadHandler('votes*', DROPS_FOUR_BYTES, { name: 'four' }), { code: 'unsupported' });

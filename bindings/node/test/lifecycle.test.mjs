@@ -17,10 +17,11 @@ const program = (name) => fileURLToPath(new URL(`programs/${name}.mjs`, import.m
 const soak = Boolean(process.env.FANFARE_SOAK);
 const HANG = { timeout: 120_000, killSignal: 'SIGKILL' };
 
-test('a hundred starts and stops leave no descriptor and no thread', async () => {
-  const { stdout } = await run(process.execPath, [program('cycles'), soak ? '1000' : '100'], soak ? {} : HANG);
-  const { before, after } = JSON.parse(stdout);
+test('a hundred starts and stops leave no descriptor, no thread and no object', async () => {
+  const { stdout } = await run(process.execPath, ['--expose-gc', program('cycles'), soak ? '1000' : '100'], soak ? {} : HANG);
+  const { before, after, left } = JSON.parse(stdout);
   assert.deepEqual(after, before);
+  assert.equal(left, 0, 'hubs that the collector could not take');
 });
 
 for (const way of ['exit', 'end', 'stop', 'start']) {

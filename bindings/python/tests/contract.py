@@ -210,6 +210,22 @@ class Scenario:
     def do_unload(self, given: Words) -> bool:
         return self.running().unload_handler(given.word())
 
+    def do_handlers(self, given: Words) -> None:
+        names = [given.word() for _ in list(given.bare)]
+        found = [handler.name for handler in self.running().handlers()]
+        if found != names:
+            raise Wrong(f"there are {found}")
+
+    def do_handler(self, given: Words) -> None:
+        name = given.word()
+        found = {handler.name: handler._asdict() for handler in self.running().handlers()}
+        if name not in found:
+            raise Wrong(f"no handler {name}")
+        for key, expected in given.fields.items():
+            if found[name].get(key) != int(expected):
+                raise Wrong(f"{key} is {found[name].get(key)}, not {expected}")
+        given.fields = {}
+
     def do_stats(self, given: Words) -> None:
         stats = self.running().stats()._asdict()
         for key, expected in given.fields.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def test_a_handler_is_used_or_refused_by_name(hub: fanfare.Hub, tmp_path: Path) 
     try:
         name = hub.load_handler("votes*", file)
     except fanfare.UnsupportedError as refused:
+        assert "WITH_HANDLERS" not in os.environ, "this library was to have handlers"
         assert "without event handlers" in refused.message
         with pytest.raises(fanfare.UnsupportedError):
             hub.load_handler("votes*", DROPS_FOUR_BYTES, name="four")
