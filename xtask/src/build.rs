@@ -36,11 +36,10 @@ pub(crate) fn fmt() -> Result<()> {
 
 /// Clippy on every target, warnings denied.
 pub(crate) fn clippy() -> Result<()> {
-    let clippy = |packages: &[&str]| {
-        let cargo = Program::cargo().args(["clippy", "--locked", "--all-targets"]).args(packages);
-        cargo.args(["--", "-D", "warnings"]).run()
+    let clippy = |what: &[&str]| {
+        Program::cargo().args(["clippy", "--locked"]).args(what).args(["--", "-D", "warnings"]).run()
     };
-    clippy(&["--workspace"])?;
+    clippy(&["--workspace", "--all-targets"])?;
     // The smallest library has code of its own.
     clippy(&["-p", "fanfare-ffi", "--no-default-features"])
 }
