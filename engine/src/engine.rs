@@ -80,6 +80,12 @@ impl Engine {
         self.0.journal.as_ref().map(|journal| journal.stats())
     }
 
+    /// The journal, where handlers keep their state.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Arc<dyn Journal>> {
+        self.0.journal.as_ref()
+    }
+
     /// The configuration it was made with.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -319,7 +325,7 @@ impl Engine {
         let bytes = frame.len();
         let mut append = [Append { topic: topic.key, frame: Some(frame) }];
         let done = loop {
-            match core.log.commit(&mut append, &[draft], now) {
+            match core.log.commit(&mut append, &[draft], &[], now) {
                 Ok(done) => break done,
                 Err(Refused::Closed) => return Err(PublishError::TopicClosed),
                 Err(Refused::NotStored(reason)) => return Err(PublishError::NotStored { reason }),
@@ -372,7 +378,8 @@ impl Engine {
             .collect())
     }
 
-    /// Commits `events`, each with the index of the draft it came from; returns the position of the first.
+    /// Commits `events`, each with the index of the draft it came from, and what handlers have changed in their state; returns the
+    /// position of the first.
     fn commit_many(
         &self,
         events: &[(usize, Draft<'_>)],
@@ -392,12 +399,12 @@ impl Engine {
                 Append { topic: topic.key, frame: Some(frame) }
             })
             .collect();
-        let drafts: Vec<&Draft<'_>> = match &core.journal {
-            None => Vec::new(),
-            Some(_) => events.iter().map(|(_, event)| event).collect(),
+        let (drafts, states): (Vec<&Draft<'_>>, _) = match &core.journal {
+            None => (Vec::new(), Vec::new()),
+            Some(_) => (events.iter().map(|(_, event)| event).collect(), held.changes()),
         };
         let done = loop {
-            match core.log.commit(&mut appends, &drafts, now) {
+            match core.log.commit(&mut appends, &drafts, &states, now) {
                 Ok(done) => break done,
                 Err(Refused::Closed) => {
                     let closed = topics.iter().position(|topic| topic.ring.is_closed()).unwrap_or_default();
@@ -415,7 +422,7 @@ impl Engine {
             }
         };
         // The order is fixed: the next event of these topics need not wait for the disk with this one.
-        drop(held);
+        held.commit();
         let first = done.first;
         core.log.settle(done).map_err(|error| not_stored(error.into()))?;
         core.counters.published_bytes(bytes);

@@ -4,6 +4,10 @@
 //! positions ([`Journal::try_submit`]), which waits for no disk. Where the durability asks for it, the publisher then waits
 //! for the [`Settlement`], and readers see the event after that, in the order of the positions.
 //!
+//! **State.** What handlers have changed in their state goes along with the events of the same publish, in one transaction. A
+//! handler changes a copy in memory and goes on from there before the disk has answered; when changes are not stored
+//! after all, what was built on them is refused too, and [`Journal::state_version`] says that copies are to be read anew.
+//!
 //! **Reading.** The rings are the tail of history. A reader that comes from before them asks for a page
 //! ([`Journal::read`]), is told that there is nothing yet, and woken when the page is there.
 
@@ -35,8 +39,19 @@ pub trait Journal: Send + Sync {
     /// room now, and [`admit`](Self::admit) is to be asked again.
     ///
     /// # Errors
-    /// [`JournalError`]; nothing has changed then.
-    fn try_submit(&self, events: &[&Draft<'_>]) -> Result<Option<Ticket>, JournalError>;
+    /// [`JournalError`]; nothing has changed then. `states` that were made of state of another
+    /// [`version`](Self::state_version) are refused.
+    fn try_submit(
+        &self,
+        events: &[&Draft<'_>],
+        states: &[StateChanges],
+    ) -> Result<Option<Ticket>, JournalError>;
+
+    /// The state that is kept under a name, with all that was submitted. Waits at most for a write that is under way.
+    fn state(&self, name: &str) -> StoredState;
+
+    /// Changes when changes of state that were submitted have not been stored. Waits for nothing.
+    fn state_version(&self) -> u64;
 
     /// Notes that a topic takes no more events, as [`try_submit`](Self::try_submit) does with events.
     ///
@@ -51,6 +66,35 @@ pub trait Journal: Send + Sync {
     fn stats(&self) -> JournalStats;
 }
 
+/// What the calls of one publish have changed in the state of one handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChanges {
+    /// The name that it is kept under, 1 to 255 bytes: the handler's.
+    pub name: Arc<str>,
+    /// The [`version`](Journal::state_version) of the state that they were made of.
+    pub version: u64,
+    /// Keys of at most 1,024 bytes, each once, with their new values; none removes the key.
+    pub changes: Vec<(Box<str>, Option<StateValue>)>,
+}
+
+/// A value of a handler's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateValue {
+    /// At most 64 MiB.
+    pub text: Box<str>,
+    /// From when on it is gone, in milliseconds since 1970; none = never.
+    pub until_ms: Option<u64>,
+}
+
+/// A handler's state as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredState {
+    /// The [`version`](Journal::state_version) that it is of.
+    pub version: u64,
+    /// Its keys, also those whose time has passed.
+    pub entries: Vec<(Box<str>, StateValue)>,
+}
+
 /// What a transaction got.
 pub struct Ticket {
     /// Position of its first event.
@@ -59,9 +103,10 @@ pub struct Ticket {
     pub settlement: Option<Arc<dyn Settlement>>,
 }
 
-/// The outcome of a transaction. Outcomes become known in the order of the tickets.
+/// The outcome of a transaction. Outcomes become known in the order of the tickets, but for those that fail with what they
+/// build on.
 pub trait Settlement: Send + Sync {
-    /// The outcome, if it is known. Known of one, it is known of all before it.
+    /// The outcome, if it is known. Stored means that it is known of all before it.
     fn outcome(&self) -> Option<Result<(), JournalError>>;
 
     /// Returns when it is known; may write for all who wait.

@@ -73,13 +73,14 @@ pub use draft::{
 pub use engine::{BatchError, Engine, PublishError, Published};
 pub use fanout::Watcher;
 pub use handler::{
-    Fault, Handler, HandlerError, HandlerInfo, HandlerSpec, HandlerStats, MAX_BATCH, OnFault, TopicPattern,
-    Verdict, Visitor, Welcome,
+    Fault, Handler, HandlerError, HandlerInfo, HandlerSpec, HandlerStats, MAX_BATCH, OnFault, OpenState,
+    TopicPattern, Turn, Verdict, Visitor, Welcome,
 };
 pub use history::TopicKey;
 pub use id::{Epoch, EventId, InvalidEpoch, MAX_ID_BYTES, is_valid_id};
 pub use journal::{
-    Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement, StoredGap, StoredPage, Ticket,
+    Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement, StateChanges, StateValue,
+    StoredGap, StoredPage, StoredState, Ticket,
 };
 pub use stats::{Stats, TopicStats};
 pub use subscription::{

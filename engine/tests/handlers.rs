@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fanfare_engine::{
     Code, Draft, Engine, Fault, Handler, HandlerSpec, OnFault, PublishError, Start, Timestamp, TopicPattern,
-    Verdict,
+    Turn, Verdict,
 };
 use support::*;
 
@@ -16,7 +16,7 @@ use support::*;
 struct Call<F>(F);
 
 impl<F: Fn(&Draft<'_>) -> Result<Verdict, Fault> + Send + Sync> Handler for Call<F> {
-    fn handle(&self, event: &Draft<'_>, _: Timestamp) -> Result<Verdict, Fault> {
+    fn handle(&self, event: &Draft<'_>, _: Timestamp, _: &mut Turn) -> Result<Verdict, Fault> {
         self.0(event)
     }
 }

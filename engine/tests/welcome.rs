@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fanfare_engine::{
     Code, Draft, Engine, Fault, Handler, HandlerSpec, LagPolicy, MAX_BATCH, OnFault, Start, SubscribeError,
-    SubscribeOptions, Timestamp, TopicPattern, Verdict, Visitor, Welcome,
+    SubscribeOptions, Timestamp, TopicPattern, Turn, Verdict, Visitor, Welcome,
 };
 use support::*;
 
@@ -16,7 +16,7 @@ use support::*;
 struct Host<F>(F);
 
 impl<F: Fn(&Visitor<'_>) -> Result<Welcome, Fault> + Send + Sync> Handler for Host<F> {
-    fn handle(&self, _: &Draft<'_>, _: Timestamp) -> Result<Verdict, Fault> {
+    fn handle(&self, _: &Draft<'_>, _: Timestamp, _: &mut Turn) -> Result<Verdict, Fault> {
         Ok(Verdict::Pass)
     }
 
@@ -24,7 +24,7 @@ impl<F: Fn(&Visitor<'_>) -> Result<Welcome, Fault> + Send + Sync> Handler for Ho
         true
     }
 
-    fn welcome(&self, visitor: &Visitor<'_>, _: Timestamp) -> Result<Welcome, Fault> {
+    fn welcome(&self, visitor: &Visitor<'_>, _: Timestamp, _: &mut Turn) -> Result<Welcome, Fault> {
         (self.0)(visitor)
     }
 }
@@ -179,7 +179,7 @@ impl Count {
 }
 
 impl Handler for Count {
-    fn handle(&self, draft: &Draft<'_>, _: Timestamp) -> Result<Verdict, Fault> {
+    fn handle(&self, draft: &Draft<'_>, _: Timestamp, _: &mut Turn) -> Result<Verdict, Fault> {
         let next = self.next();
         // Whoever is asked now would tell of what is not there yet.
         std::thread::yield_now();
@@ -190,12 +190,12 @@ impl Handler for Count {
         true
     }
 
-    fn welcome(&self, visitor: &Visitor<'_>, _: Timestamp) -> Result<Welcome, Fault> {
+    fn welcome(&self, visitor: &Visitor<'_>, _: Timestamp, _: &mut Turn) -> Result<Welcome, Fault> {
         let count = self.0.load(Ordering::Relaxed).to_string();
         Ok(Welcome::Greet(vec![event(visitor.topics[0], &count)]))
     }
 
-    fn tick(&self, _: Timestamp) -> Result<Vec<Draft<'static>>, Fault> {
+    fn tick(&self, _: Timestamp, _: &mut Turn) -> Result<Vec<Draft<'static>>, Fault> {
         Ok(vec![event("t2", &self.next())])
     }
 }
@@ -240,11 +240,11 @@ fn nothing_is_between_a_greeting_and_what_follows() {
 struct Clockwork(fn() -> Result<Vec<Draft<'static>>, Fault>);
 
 impl Handler for Clockwork {
-    fn handle(&self, draft: &Draft<'_>, _: Timestamp) -> Result<Verdict, Fault> {
+    fn handle(&self, draft: &Draft<'_>, _: Timestamp, _: &mut Turn) -> Result<Verdict, Fault> {
         Ok(Verdict::Replace(event(&draft.topic, &draft.data.repeat(2))))
     }
 
-    fn tick(&self, _: Timestamp) -> Result<Vec<Draft<'static>>, Fault> {
+    fn tick(&self, _: Timestamp, _: &mut Turn) -> Result<Vec<Draft<'static>>, Fault> {
         (self.0)()
     }
 }
@@ -274,7 +274,7 @@ fn what_a_tick_makes_meets_the_handlers_behind() {
 struct Batches;
 
 impl Handler for Batches {
-    fn handle(&self, _: &Draft<'_>, _: Timestamp) -> Result<Verdict, Fault> {
+    fn handle(&self, _: &Draft<'_>, _: Timestamp, _: &mut Turn) -> Result<Verdict, Fault> {
         Ok(Verdict::Replace(event("t", "alone")))
     }
 
@@ -282,7 +282,7 @@ impl Handler for Batches {
         true
     }
 
-    fn handle_batch(&self, events: &[&Draft<'_>], _: Timestamp) -> Vec<Result<Verdict, Fault>> {
+    fn handle_batch(&self, events: &[&Draft<'_>], _: Timestamp, _: &mut Turn) -> Vec<Result<Verdict, Fault>> {
         let size = events.len();
         let mut answers: Vec<_> = events
             .iter()

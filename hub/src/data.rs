@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fanfare_engine::options::Kind;
 use fanfare_engine::{
     Config as EngineConfig, ConfigError, Draft, Engine, Epoch, Journal, JournalError, JournalStats, ReadFrom,
-    ReadRequest, Settlement, StoredGap, StoredPage, Ticket,
+    ReadRequest, Settlement, StateChanges, StateValue, StoredGap, StoredPage, StoredState, Ticket,
 };
-use fanfare_store::{Durability, ErrorKind, GapCause, PageLimits, Store, Topics};
+use fanfare_store::{Change, Durability, ErrorKind, GapCause, PageLimits, Store, Topics};
 use parking_lot::{Condvar, Mutex};
 
 pub use fanfare_store::{Config as StoreConfig, Error as OpenError};
@@ -225,9 +225,34 @@ impl Journal for Shared {
         self.store.admit(events as u64, self.durability).map_err(failed)
     }
 
-    fn try_submit(&self, events: &[&Draft<'_>]) -> Result<Option<Ticket>, JournalError> {
-        let ticket = self.store.try_submit(events, &[], now_ms(), self.durability).map_err(failed)?;
-        Ok(ticket.map(|ticket| self.ticket(ticket)))
+    fn try_submit(
+        &self,
+        events: &[&Draft<'_>],
+        states: &[StateChanges],
+    ) -> Result<Option<Ticket>, JournalError> {
+        let ticket = match states {
+            [] => self.store.try_submit(events, &[], now_ms(), self.durability),
+            [first, ..] => {
+                // Of several versions at most one is the present one.
+                let differs = |state: &&StateChanges| state.version != first.version;
+                let version = states.iter().find(differs).map_or(first.version, |_| u64::MAX);
+                let changes: Vec<Change> = states.iter().flat_map(changes).collect();
+                self.store.try_submit_onto(version, events, &changes, now_ms(), self.durability)
+            }
+        };
+        Ok(ticket.map_err(failed)?.map(|ticket| self.ticket(ticket)))
+    }
+
+    fn state(&self, name: &str) -> StoredState {
+        let (version, table) = self.store.table(name);
+        let value = |(key, (text, until_ms)): (String, (String, u64))| {
+            (key.into(), StateValue { text: text.into(), until_ms: (until_ms != 0).then_some(until_ms) })
+        };
+        StoredState { version, entries: table.into_iter().map(value).collect() }
+    }
+
+    fn state_version(&self) -> u64 {
+        self.store.state_version()
     }
 
     fn try_close(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
@@ -296,6 +321,20 @@ fn failed(error: OpenError) -> JournalError {
         ErrorKind::TopicClosed => JournalError::TopicClosed,
         _ => JournalError::Failed(error.to_string().into()),
     }
+}
+
+/// What a handler has changed, as the store takes it.
+fn changes(state: &StateChanges) -> impl Iterator<Item = Change> {
+    let table = || state.name.to_string();
+    state.changes.iter().map(move |(key, value)| match value {
+        None => Change::Delete { table: table(), key: key.to_string() },
+        Some(StateValue { text, until_ms }) => Change::Put {
+            table: table(),
+            key: key.to_string(),
+            value: text.to_string(),
+            until_ms: until_ms.unwrap_or(0),
+        },
+    })
 }
 
 /// Milliseconds since 1970. A clock that goes back only makes events stay longer.

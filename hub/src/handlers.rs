@@ -70,6 +70,9 @@ pub(crate) struct Handlers {
     config: Config,
     #[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "handlers tick by it"))]
     clock: Clock,
+    /// Where they keep what they have, in a hub with history on disk.
+    #[cfg(feature = "wasm")]
+    states: Option<fanfare_wasi_host::States>,
     #[cfg(feature = "wasm")]
     wasm: parking_lot::Mutex<wasm::Parts>,
 }
@@ -78,6 +81,8 @@ impl Handlers {
     /// Loads what the configuration names.
     pub(crate) fn start(engine: Engine, config: Config, clock: Clock) -> Result<Self, HandlerLoadError> {
         let handlers = Self {
+            #[cfg(feature = "wasm")]
+            states: engine.journal().map(|journal| fanfare_wasi_host::States::new(journal.clone())),
             engine,
             config,
             clock,
@@ -227,7 +232,10 @@ mod wasm {
                     .map_err(|error| source.error(format_args!("cannot read it: {error}")))?,
                 HandlerSource::Bytes { bytes, .. } => bytes.to_vec(),
             };
-            let handler = WasmHandler::new(runtime, &name, &bytes, &self.config);
+            let handler = match &self.states {
+                Some(states) => WasmHandler::keeping(runtime, &name, &bytes, &self.config, states),
+                None => WasmHandler::new(runtime, &name, &bytes, &self.config),
+            };
             let handler = Arc::new(handler.map_err(|error| source.error(error))?);
             Ok(Ready { name, topics, source, bytes, handler, took: start.elapsed() })
         }

@@ -81,7 +81,8 @@ impl Hub {
         self.handlers.load(topics, source)
     }
 
-    /// Unloads a handler; its state goes with it. False if there is none of that name.
+    /// Unloads a handler. Its state stays where there is a data directory, for the next handler of its name; else it goes with
+    /// the handler. False if there is none of that name.
     pub fn unload_handler(&self, name: &str) -> bool {
         self.handlers.unload(name)
     }

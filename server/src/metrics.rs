@@ -241,7 +241,8 @@ impl Exposition {
 #[cfg(test)]
 mod tests {
     use fanfare_engine::{
-        Config, Draft, Engine, Epoch, Fault, Handler, HandlerSpec, OnFault, Timestamp, TopicPattern, Verdict,
+        Config, Draft, Engine, Epoch, Fault, Handler, HandlerSpec, OnFault, Timestamp, TopicPattern, Turn,
+        Verdict,
     };
 
     use super::*;
@@ -249,7 +250,7 @@ mod tests {
     struct Counting;
 
     impl Handler for Counting {
-        fn handle(&self, _: &Draft<'_>, _: Timestamp) -> Result<Verdict, Fault> {
+        fn handle(&self, _: &Draft<'_>, _: Timestamp, _: &mut Turn) -> Result<Verdict, Fault> {
             Ok(Verdict::Pass)
         }
 

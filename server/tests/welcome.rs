@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use fanfare_engine::{
-    Code, Draft, Fault, Handler, HandlerSpec, OnFault, SubscribeOptions, Timestamp, TopicPattern, Verdict,
-    Visitor, Welcome,
+    Code, Draft, Fault, Handler, HandlerSpec, OnFault, SubscribeOptions, Timestamp, TopicPattern, Turn,
+    Verdict, Visitor, Welcome,
 };
 use support::{Hub, wait_until};
 
@@ -17,7 +17,7 @@ use support::{Hub, wait_until};
 struct Count(AtomicU64);
 
 impl Handler for Count {
-    fn handle(&self, draft: &Draft<'_>, _: Timestamp) -> Result<Verdict, Fault> {
+    fn handle(&self, draft: &Draft<'_>, _: Timestamp, _: &mut Turn) -> Result<Verdict, Fault> {
         let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(Verdict::Emit(vec![Draft::new(draft.topic.to_string(), count.to_string())]))
     }
@@ -26,7 +26,7 @@ impl Handler for Count {
         true
     }
 
-    fn welcome(&self, visitor: &Visitor<'_>, _: Timestamp) -> Result<Welcome, Fault> {
+    fn welcome(&self, visitor: &Visitor<'_>, _: Timestamp, _: &mut Turn) -> Result<Welcome, Fault> {
         match visitor.client {
             Some("stranger") => Ok(Welcome::Refuse("members\nonly".into())),
             Some("trouble") => Err(Fault("it broke".into())),

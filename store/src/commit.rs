@@ -11,12 +11,15 @@
 //!
 //! **Failing.** A transaction whose publisher waits fails as a whole and its positions stay unused. One that was
 //! answered before goes back to the head of the queue; while it is there, nothing new is taken unless the disk works again.
+//! With changes of handlers' state that fail, those that wait and have some fail too, for they may have been made of them,
+//! and the state gets another version: who has read it before is refused. So what is stored is made of what is stored.
 //!
 //! **Locks, in this order:** queue → (writer, by the flag `writing`, without the queue's lock) → segments, state, index.
 
 use std::any::Any;
 use std::borrow::Borrow;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use fanfare_engine::{Draft, Epoch};
@@ -43,6 +46,10 @@ pub(crate) struct Shared {
     pub(crate) written: Condvar,
     /// There is something to write, or the store is closing.
     pub(crate) work: Condvar,
+    /// Counts how often changes of state failed. Changed under the queue's lock.
+    pub(crate) state_version: AtomicU64,
+    /// When state was last looked through for what has passed its time, in milliseconds since 1970.
+    pub(crate) expired_ms: AtomicU64,
 }
 
 pub(crate) struct Inner {
@@ -200,6 +207,13 @@ impl Shared {
             result
         });
         inner.timing = timing;
+        if let Err(error) = &result
+            && queue.fails_state()
+        {
+            inner.queue.fail_state(error);
+            // Release pairs with the load without the lock.
+            self.state_version.fetch_add(1, Ordering::Release);
+        }
         let answered = queue.settle(&result);
         inner.settled = answered.first().map_or(through, |first| first - 1);
         if !answered.is_empty() {

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     TopicClosed,
     /// The store has been closed.
     Closed,
+    /// State that the changes were made of has not been stored; nothing was changed.
+    Stale,
     /// Any other failure of the file system.
     Io,
 }

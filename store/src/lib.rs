@@ -55,5 +55,7 @@ mod commit;
 mod store;
 pub use store::{Store, Ticket};
 
+mod tables;
+
 mod exchange;
 pub use exchange::Report;

@@ -1,6 +1,7 @@
 //! Transactions that wait for the writer.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use fanfare_engine::Draft;
@@ -8,6 +9,7 @@ use fanfare_engine::Draft;
 use crate::config::Durability;
 use crate::error::{Error, Result};
 use crate::record::{Change, write_change, write_event};
+use crate::state::Value;
 use crate::writer::Group;
 
 /// Where a waiting publisher finds its answer.
@@ -33,6 +35,8 @@ struct Part {
     entries: usize,
     changes: usize,
     syncs: bool,
+    /// Whether it changes handlers' state.
+    of_state: bool,
     outcome: Option<Outcome>,
 }
 
@@ -92,24 +96,59 @@ impl Queue {
             entries: group.entries.len(),
             changes: group.changes.len(),
             syncs: durability.syncs(),
+            of_state: changes.iter().any(Change::is_of_state),
             outcome: outcome.clone(),
         });
         outcome
     }
 
     /// Tells all who wait how it went. What is left after a failure are the transactions that were answered before.
-    pub(crate) fn settle(mut self, result: &Result<()>) -> Self {
-        for outcome in self.parts.iter().filter_map(|part| part.outcome.as_ref()) {
-            let _ = outcome.0.set(result.clone());
+    pub(crate) fn settle(self, result: &Result<()>) -> Self {
+        match result {
+            Err(error) => self.fail(error, |part| part.outcome.is_some()),
+            Ok(()) => {
+                for outcome in self.parts.iter().filter_map(|part| part.outcome.as_ref()) {
+                    let _ = outcome.0.set(Ok(()));
+                }
+                Self::default()
+            }
         }
-        if result.is_ok() {
-            return Self::default();
+    }
+
+    /// Whether changes of state are lost if this cannot be written.
+    pub(crate) fn fails_state(&self) -> bool {
+        self.parts.iter().any(Part::fails_state)
+    }
+
+    /// Fails the transactions that wait and change state.
+    pub(crate) fn fail_state(&mut self, error: &Error) {
+        if self.fails_state() {
+            *self = std::mem::take(self).fail(error, Part::fails_state);
         }
+    }
+
+    /// Makes what waits part of a table.
+    pub(crate) fn apply_to(&self, name: &str, entries: &mut BTreeMap<String, Value>) {
+        for change in &self.group.changes {
+            match change {
+                Change::Put { table, key, value, until_ms } if table == name => {
+                    entries.insert(key.clone(), (value.clone(), *until_ms));
+                }
+                Change::Delete { table, key } if table == name => drop(entries.remove(key)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes some out and tells those who wait for them.
+    fn fail(mut self, error: &Error, which: impl Fn(&Part) -> bool) -> Self {
         let mut kept = Self::default();
         let (mut bytes, mut entries, mut changes) = (0, 0, 0);
         let all_changes = std::mem::take(&mut self.group.changes);
         for part in self.parts {
-            if part.outcome.is_none() {
+            if which(&part) {
+                let _ = part.outcome.as_ref().map(|outcome| outcome.0.set(Err(error.clone())));
+            } else {
                 let group = &mut kept.group;
                 let moved = group.bytes.len();
                 for &(position, at_ms, topic, offset) in &self.group.entries[entries..part.entries] {
@@ -123,7 +162,8 @@ impl Queue {
                     entries: group.entries.len(),
                     changes: group.changes.len(),
                     syncs: part.syncs,
-                    outcome: None,
+                    of_state: part.of_state,
+                    outcome: part.outcome.clone(),
                 });
             }
             (bytes, entries, changes) = (part.bytes, part.entries, part.changes);
@@ -151,5 +191,12 @@ impl Queue {
             });
         }
         *self = first;
+    }
+}
+
+impl Part {
+    /// Somebody waits for it, and it changes state.
+    fn fails_state(&self) -> bool {
+        self.of_state && self.outcome.is_some()
     }
 }

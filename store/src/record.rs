@@ -95,6 +95,13 @@ const PUT: u8 = 2;
 const DELETE: u8 = 3;
 const TOPIC: u8 = 4;
 
+impl Change {
+    /// Whether it is one of handlers' state.
+    pub(crate) fn is_of_state(&self) -> bool {
+        matches!(self, Self::Put { .. } | Self::Delete { .. })
+    }
+}
+
 impl Head {
     /// Reads a head; `None` if it cannot be one.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {

@@ -71,6 +71,23 @@ impl State {
         puts.chain(topics)
     }
 
+    /// Keys whose time has passed, with their tables.
+    pub(crate) fn expired(&self, now_ms: u64) -> Vec<(String, String)> {
+        let of_table = |(table, entries): (&String, &BTreeMap<String, Value>)| {
+            let gone = entries.iter().filter(|(_, (_, until_ms))| (1..=now_ms).contains(until_ms));
+            gone.map(|(key, _)| (table.clone(), key.clone())).collect::<Vec<_>>()
+        };
+        self.tables.iter().flat_map(of_table).collect()
+    }
+
+    /// Drops a key, unless it has been given more time. The log is not told: it says itself when the time has passed.
+    pub(crate) fn expire(&mut self, table: String, key: String, now_ms: u64) {
+        let until_ms = self.tables.get(&table).and_then(|entries| entries.get(&key)).map(|(_, until)| *until);
+        if until_ms.is_some_and(|until_ms| (1..=now_ms).contains(&until_ms)) {
+            self.apply(Change::Delete { table, key });
+        }
+    }
+
     /// Forgets deletions of events that retention has let go since.
     pub(crate) fn forget(&mut self, lost_through: u64) {
         self.topics.retain(|_, state| state.closed || state.deleted_through > lost_through);

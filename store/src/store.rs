@@ -3,10 +3,9 @@
 //! `commit` says how writing works and fails; all locks are taken there.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use fanfare_engine::{Draft, Epoch};
@@ -22,7 +21,6 @@ use crate::pages::{Page, PageLimits, Source, Topics};
 use crate::queue::{Outcome, Queue};
 use crate::record::{Change, check_change, check_event};
 use crate::recover::recover;
-use crate::state::Value;
 use crate::stats::{Damaged, Stats, Timing};
 use crate::writer::Files;
 
@@ -44,7 +42,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// What became of it; `None` while that is open. Known of one, it is known of all before it.
+    /// What became of it; `None` while that is open. If it is stored, it is known of all before it.
     #[must_use]
     pub fn outcome(&self) -> Option<Result<()>> {
         match &self.outcome {
@@ -108,6 +106,8 @@ impl Store {
             }),
             written: Condvar::new(),
             work: Condvar::new(),
+            state_version: AtomicU64::new(0),
+            expired_ms: AtomicU64::new(0),
             config,
         });
         let theirs = Arc::clone(&shared);
@@ -169,12 +169,25 @@ impl Store {
         at_ms: u64,
         durability: Durability,
     ) -> Result<Option<Ticket>> {
+        self.take(None, events, changes, at_ms, durability)
+    }
+
+    /// Takes a transaction, if there is room and nothing that its changes were made of was lost.
+    pub(crate) fn take<'d>(
+        &self,
+        version: Option<u64>,
+        events: &[impl Borrow<Draft<'d>>],
+        changes: &[Change],
+        at_ms: u64,
+        durability: Durability,
+    ) -> Result<Option<Ticket>> {
         events.iter().map(Borrow::borrow).try_for_each(check_event)?;
         changes.iter().try_for_each(check_change)?;
         let shared = &*self.shared;
         let mut inner = shared.inner.lock();
         shared.check_open(&inner)?;
         shared.check_topics(events)?;
+        shared.check_version(version)?;
         let count = events.len() as u64;
         if !shared.has_room(&inner, count, durability) {
             return Ok(None);
@@ -274,16 +287,6 @@ impl Store {
         Ok(())
     }
 
-    /// A table of handlers' state, as of all that was published: each key's value and when it is gone (ms since 1970;
-    /// 0 = never). Entries whose time has passed are in it.
-    ///
-    /// # Errors
-    /// As [`flush`](Self::flush), because what waits is written first.
-    pub fn table(&self, name: &str) -> Result<BTreeMap<String, Value>> {
-        self.flush()?;
-        Ok(self.shared.files.state.read().tables.get(name).cloned().unwrap_or_default())
-    }
-
     /// Closes a topic: it takes no more events, and this outlives a restart.
     ///
     /// # Errors
@@ -320,12 +323,14 @@ impl Store {
         self.wait(&ticket)
     }
 
-    /// Lets go of what is beyond the limits of the configuration and removes its files; returns how many.
+    /// Lets go of what is beyond the limits of the configuration and removes its files; returns how many. State whose time has
+    /// passed goes too, within a minute.
     /// `now_ms`: milliseconds since 1970. To be called every few seconds, from one thread.
     ///
     /// # Errors
     /// What the file system says; what was removed before is gone.
     pub fn retain(&self, now_ms: u64) -> Result<u64> {
+        self.shared.expire(now_ms);
         let config = &self.shared.config;
         let oldest = if config.max_age_ms == 0 { 0 } else { now_ms.saturating_sub(config.max_age_ms) };
         let (mut events, mut bytes) = self.shared.files.totals();
@@ -445,6 +450,10 @@ impl Store {
             let _ = thread.join();
         }
         result
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -38,7 +38,7 @@ fn verify(disk: &MemDisk, answered: &[u64], highest: u64, what: &str) {
     let (a, b) = (all(&store, Topics::Only(&["a"])), all(&store, Topics::Only(&["b"])));
     assert_eq!(a.events.len(), b.events.len(), "{what}: half a transaction");
     // State is of the same transaction as the last event.
-    let tally = store.table("h").expect("state").get("n").map(|(value, _)| value.clone());
+    let tally = store.table("h").1.get("n").map(|(value, _)| value.clone());
     assert_eq!(tally.as_deref(), b.events.last().map(|event| &*event.draft.data), "{what}");
     let next = store.append(&[draft("a", "new")], &[], 0).expect("stored");
     assert!(next > highest, "{what}: {next} was given out before ({highest})");

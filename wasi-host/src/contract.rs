@@ -40,7 +40,9 @@ pub(crate) fn interface(name: &str) -> String {
 }
 
 /// The interfaces that a handler may import.
-pub(crate) const INTERFACES: [&str; 5] = ["types", "log", "config", "clock", "kv"];
+pub(crate) const INTERFACES: [&str; 5] = ["types", "log", "config", "clock", KV];
+/// The one for state.
+pub(crate) const KV: &str = "kv";
 
 /// What the engine of JavaScript files imports beyond them.
 pub(crate) const SCRIPT_HOST: &str = "fanfare:script/host@0.1.0";

@@ -6,21 +6,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fanfare_engine::{
-    Draft, Fault, Handler, HandlerStats, InvalidField, RESERVED_EVENT_PREFIX, Timestamp, Verdict, Visitor,
-    Welcome, check_event_type, check_topic, is_valid_id,
+    Draft, Fault, Handler, HandlerStats, OpenState, Timestamp, Turn, Verdict, Visitor, Welcome,
 };
 use parking_lot::RwLock;
 
+use crate::answer::{drafts, greeting, verdict};
 use crate::config::{Config, Policy};
-use crate::contract::{EventOut, Outcome, WelcomeOut};
+use crate::contract::{KV, Outcome, WelcomeOut, interface};
 use crate::error::LoadError;
 use crate::fault::{Breaker, FaultKind, WasmFault};
 use crate::host::Shared;
 use crate::instance::{Instance, Limits};
+use crate::kv::{MAX_NAME_BYTES, OpenKv};
 use crate::load::{self, About, Module};
 use crate::meter::{Answer, Meter};
 use crate::pool::Pool;
 use crate::runtime::Runtime;
+use crate::states::States;
 
 /// The type of events that [`Policy::DeadLetter`] makes.
 const DEAD_LETTER: &str = "dead-letter";
@@ -41,15 +43,49 @@ pub struct WasmHandler {
 
 impl WasmHandler {
     /// Loads a handler from the bytes of a file, and tries it with an event. `name` is what statistics and the log
-    /// call it; `config` gives the limits, values and fault policy.
+    /// call it; `config` gives the limits, values and fault policy. Its key-value store ends with it.
     ///
     /// # Errors
     /// [`LoadError`]; nothing is left behind.
     pub fn new(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
+        Self::of(runtime, name, bytes, config, None)
+    }
+
+    /// As [`new`](Self::new), with a key-value store that is kept in `states` under the handler's name, 1 to 255 bytes.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn keeping(
+        runtime: &Runtime,
+        name: &str,
+        bytes: &[u8],
+        config: &Config,
+        states: &States,
+    ) -> Result<Self, LoadError> {
+        if !(1..=MAX_NAME_BYTES).contains(&name.len()) {
+            let text =
+                format!("its name has {} bytes, and state is kept under 1 to {MAX_NAME_BYTES}", name.len());
+            return Err(LoadError::Start(text));
+        }
+        Self::of(runtime, name, bytes, config, Some(states))
+    }
+
+    fn of(
+        runtime: &Runtime,
+        name: &str,
+        bytes: &[u8],
+        config: &Config,
+        states: Option<&States>,
+    ) -> Result<Self, LoadError> {
         let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
-        let shared = Arc::new(Shared::new(name, values, config.state_bytes, config.log_bytes));
+        let shared = Shared::new(name, values, config.state_bytes, config.log_bytes);
+        let shared = Arc::new(match states {
+            Some(states) => shared.keeping(states.of(name, config.state_bytes)),
+            None => shared,
+        });
         let meter = Arc::new(Meter::default());
         let module = ready(runtime, name, bytes, config)?;
+        want_kv(&shared, &module);
         let pool =
             Pool::new(runtime.clone(), module, Arc::clone(&shared), Arc::clone(&meter), Limits::of(config));
         Ok(Self {
@@ -70,6 +106,7 @@ impl WasmHandler {
     pub fn reload(&self, bytes: &[u8]) -> Result<(), LoadError> {
         let module = ready(&self.runtime, &self.shared.name, bytes, &self.config)
             .inspect_err(|_| self.meter.reload(false))?;
+        want_kv(&self.shared, &module);
         let (shared, meter) = (Arc::clone(&self.shared), Arc::clone(&self.meter));
         let pool = Pool::new(self.runtime.clone(), module, shared, meter, Limits::of(&self.config));
         let old = std::mem::replace(&mut *self.current.write(), Arc::new(pool));
@@ -91,27 +128,38 @@ impl WasmHandler {
         Arc::clone(&self.current.read())
     }
 
-    /// Calls an instance about `events` and counts it.
+    /// Calls an instance about `events` and counts it. The key-value store is opened before, and stays open for the rest of the
+    /// turn, if any call has ever wanted it: handlers that do without run side by side, also those that could have it.
     fn call<T>(
         &self,
         events: usize,
-        call: impl FnOnce(&mut Instance, &Limits) -> Result<T, WasmFault>,
+        turn: &mut Turn,
+        call: impl Fn(&mut Instance, &Limits) -> Result<T, WasmFault>,
     ) -> Result<T, WasmFault> {
-        let pool = self.pool();
-        let start = Instant::now();
-        let answer = pool.with(call);
-        self.meter.call(events as u64, start.elapsed());
-        answer
+        let (pool, kv) = (self.pool(), &self.shared.kv);
+        loop {
+            let has_kv = kv.is_wanted();
+            if has_kv {
+                let _ = turn.get_or_open(|| kv.open());
+            }
+            let start = Instant::now();
+            let answer = pool.with(has_kv, &call);
+            if answer.is_err() && !has_kv && kv.is_wanted() {
+                continue;
+            }
+            self.meter.call(events as u64, start.elapsed());
+            return answer;
+        }
     }
 
-    fn decide(&self, event: &Draft<'_>) -> Result<Verdict, WasmFault> {
-        let outcome = self.call(1, |instance, limits| instance.transform(event, limits))?;
+    fn decide(&self, event: &Draft<'_>, turn: &mut Turn) -> Result<Verdict, WasmFault> {
+        let outcome = self.call(1, turn, |instance, limits| instance.transform(event, limits))?;
         self.judge(event, outcome)
     }
 
-    fn decide_batch(&self, events: &[&Draft<'_>]) -> Result<Vec<Verdict>, WasmFault> {
+    fn decide_batch(&self, events: &[&Draft<'_>], turn: &mut Turn) -> Result<Vec<Verdict>, WasmFault> {
         let outcomes =
-            self.call(events.len(), |instance, limits| instance.transform_batch(events, limits))?;
+            self.call(events.len(), turn, |instance, limits| instance.transform_batch(events, limits))?;
         events.iter().zip(outcomes).map(|(event, outcome)| self.judge(event, outcome)).collect()
     }
 
@@ -121,8 +169,8 @@ impl WasmHandler {
         Ok(verdict)
     }
 
-    fn decide_welcome(&self, visitor: &Visitor<'_>) -> Result<Welcome, WasmFault> {
-        let said = self.call(1, |instance, limits| instance.welcome(visitor, limits))?;
+    fn decide_welcome(&self, visitor: &Visitor<'_>, turn: &mut Turn) -> Result<Welcome, WasmFault> {
+        let said = self.call(1, turn, |instance, limits| instance.welcome(visitor, limits))?;
         let (answer, welcome) = match said {
             WelcomeOut::Admit => (Answer::Admit, Welcome::Admit),
             WelcomeOut::Refuse(reason) => (Answer::Refuse, Welcome::Refuse(reason)),
@@ -132,25 +180,31 @@ impl WasmHandler {
         Ok(welcome)
     }
 
-    fn decide_tick(&self) -> Result<Vec<Draft<'static>>, WasmFault> {
-        let events = self.call(1, Instance::tick)?;
+    fn decide_tick(&self, turn: &mut Turn) -> Result<Vec<Draft<'static>>, WasmFault> {
+        let events = self.call(1, turn, Instance::tick)?;
         let drafts = drafts(events)?;
         self.meter.answer(Answer::Tick);
         Ok(drafts)
     }
 
-    /// Runs one decision by the rules of the breaker; the fault's text when there is none. `about` goes to the log.
+    /// Runs one decision by the rules of the breaker; the fault's text when there is none, and then no state has changed.
+    /// `about` goes to the log.
     fn guarded<T>(
         &self,
         about: &str,
         now: Timestamp,
-        decide: impl FnOnce() -> Result<T, WasmFault>,
+        turn: &mut Turn,
+        decide: impl FnOnce(&mut Turn) -> Result<T, WasmFault>,
     ) -> Result<T, String> {
         if !self.breaker.allows(now) {
             self.meter.rested();
             return Err("it rests after many faults in a row".to_owned());
         }
-        match decide() {
+        let decided = decide(turn);
+        if let Some(kv) = turn.get::<OpenKv>() {
+            kv.end_call(decided.is_ok());
+        }
+        match decided {
             Ok(decision) => {
                 self.breaker.success();
                 Ok(decision)
@@ -207,20 +261,26 @@ impl WasmHandler {
 }
 
 impl Handler for WasmHandler {
-    fn handle(&self, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, Fault> {
-        self.guarded(&event.topic, now, || self.decide(event)).or_else(|fault| self.failed(event, &fault))
+    fn handle(&self, event: &Draft<'_>, now: Timestamp, turn: &mut Turn) -> Result<Verdict, Fault> {
+        let decided = self.guarded(&event.topic, now, turn, |turn| self.decide(event, turn));
+        decided.or_else(|fault| self.failed(event, &fault))
     }
 
     fn batches(&self) -> bool {
         self.current.read().module().transform_batch.is_some()
     }
 
-    fn handle_batch(&self, mut events: &[&Draft<'_>], now: Timestamp) -> Vec<Result<Verdict, Fault>> {
+    fn handle_batch(
+        &self,
+        mut events: &[&Draft<'_>],
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Vec<Result<Verdict, Fault>> {
         let mut answers = Vec::with_capacity(events.len());
         while let Some(first) = events.first() {
             let (now_these, later) = events.split_at(self.as_many_as_fit(events));
             events = later;
-            match self.guarded(&first.topic, now, || self.decide_batch(now_these)) {
+            match self.guarded(&first.topic, now, turn, |turn| self.decide_batch(now_these, turn)) {
                 Ok(verdicts) => answers.extend(verdicts.into_iter().map(Ok)),
                 Err(fault) => answers.extend(now_these.iter().map(|event| self.failed(event, &fault))),
             }
@@ -233,18 +293,17 @@ impl Handler for WasmHandler {
     }
 
     /// A handler that decides who may read, and fails, admits nobody, unless its policy is to be as if it were not there.
-    fn welcome(&self, visitor: &Visitor<'_>, now: Timestamp) -> Result<Welcome, Fault> {
+    fn welcome(&self, visitor: &Visitor<'_>, now: Timestamp, turn: &mut Turn) -> Result<Welcome, Fault> {
         let topic = visitor.topics.first().copied().unwrap_or_default();
-        self.guarded(topic, now, || self.decide_welcome(visitor)).or_else(|fault| {
-            match self.config.on_fault {
-                Policy::Pass => Ok(Welcome::Admit),
-                Policy::Reject | Policy::Drop | Policy::DeadLetter => Err(Fault(fault)),
-            }
+        let decided = self.guarded(topic, now, turn, |turn| self.decide_welcome(visitor, turn));
+        decided.or_else(|fault| match self.config.on_fault {
+            Policy::Pass => Ok(Welcome::Admit),
+            Policy::Reject | Policy::Drop | Policy::DeadLetter => Err(Fault(fault)),
         })
     }
 
-    fn tick(&self, now: Timestamp) -> Result<Vec<Draft<'static>>, Fault> {
-        self.guarded("tick", now, || self.decide_tick()).map_err(Fault)
+    fn tick(&self, now: Timestamp, turn: &mut Turn) -> Result<Vec<Draft<'static>>, Fault> {
+        self.guarded("tick", now, turn, |turn| self.decide_tick(turn)).map_err(Fault)
     }
 
     fn stats(&self) -> Option<HandlerStats> {
@@ -289,8 +348,10 @@ impl Trial {
     /// # Errors
     /// [`WasmFault`] when it fails.
     pub fn call(&self, event: &Draft<'_>) -> Result<Verdict, WasmFault> {
-        let outcome = self.0.with(|instance, limits| instance.transform(event, limits))?;
-        verdict(event, outcome).map(|(_, verdict)| verdict)
+        self.with(|instance, limits| {
+            let outcome = instance.transform(event, limits)?;
+            verdict(event, outcome).map(|(_, verdict)| verdict)
+        })
     }
 
     /// What it says to a reader.
@@ -298,11 +359,24 @@ impl Trial {
     /// # Errors
     /// [`WasmFault`] when it fails.
     pub fn welcome(&self, visitor: &Visitor<'_>) -> Result<Welcome, WasmFault> {
-        Ok(match self.0.with(|instance, limits| instance.welcome(visitor, limits))? {
-            WelcomeOut::Admit => Welcome::Admit,
-            WelcomeOut::Refuse(reason) => Welcome::Refuse(reason),
-            WelcomeOut::Greet(events) => Welcome::Greet(greeting(visitor, events)?),
+        self.with(|instance, limits| {
+            Ok(match instance.welcome(visitor, limits)? {
+                WelcomeOut::Admit => Welcome::Admit,
+                WelcomeOut::Refuse(reason) => Welcome::Refuse(reason),
+                WelcomeOut::Greet(events) => Welcome::Greet(greeting(visitor, events)?),
+            })
         })
+    }
+
+    /// Calls an instance; what it has changed in its state stays if it has not failed.
+    fn with<T>(
+        &self,
+        call: impl FnOnce(&mut Instance, &Limits) -> Result<T, WasmFault>,
+    ) -> Result<T, WasmFault> {
+        let kv = self.0.shared().kv.open();
+        let answer = self.0.with(true, call)?;
+        Box::new(kv).commit();
+        Ok(answer)
     }
 
     /// Whether an instance of it starts, and its `transform` has the type that the contract says.
@@ -345,9 +419,9 @@ fn ready(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result
     let reader = Visitor { topics: vec!["trial"], ..Visitor::default() };
     let calls: [&dyn Fn() -> Result<(), WasmFault>; 4] = [
         &|| trial.call(&event).map(drop),
-        &|| trial.0.with(|instance, limits| instance.transform_batch(&[&event, &event], limits)).map(drop),
+        &|| trial.with(|instance, limits| instance.transform_batch(&[&event, &event], limits)).map(drop),
         &|| trial.welcome(&reader).map(drop),
-        &|| drafts(trial.0.with(Instance::tick)?).map(drop),
+        &|| drafts(trial.with(Instance::tick)?).map(drop),
     ];
     for call in calls {
         match call() {
@@ -361,60 +435,10 @@ fn ready(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result
     Ok(module)
 }
 
-/// What an answer means for the engine.
-fn verdict(event: &Draft<'_>, outcome: Outcome) -> Result<(Answer, Verdict), WasmFault> {
-    Ok(match outcome {
-        Outcome::Pass => (Answer::Pass, Verdict::Pass),
-        Outcome::Drop => (Answer::Drop, Verdict::Drop),
-        Outcome::Replace(data) => {
-            let changed = Draft { data: data.into(), ..event.clone() };
-            (Answer::Replace, Verdict::Replace(changed.into_owned()))
-        }
-        Outcome::Emit(events) => (Answer::Emit, Verdict::Emit(drafts(events)?)),
-        Outcome::Reject(reason) => (Answer::Reject, Verdict::Refuse(reason)),
-    })
-}
-
-/// Events that a handler has made, as the engine takes them.
-fn drafts(events: Vec<EventOut>) -> Result<Vec<Draft<'static>>, WasmFault> {
-    let drafts: Vec<_> = events.into_iter().map(EventOut::into_draft).collect();
-    drafts.iter().try_for_each(publishable)?;
-    Ok(drafts)
-}
-
-/// Events that a reader is greeted with.
-fn greeting(visitor: &Visitor<'_>, events: Vec<EventOut>) -> Result<Vec<Draft<'static>>, WasmFault> {
-    let wrong = |why: String| {
-        let text = format!("it greets with an event that cannot be sent: {why}");
-        Err(WasmFault::new(FaultKind::Answer, text))
-    };
-    let drafts = drafts(events)?;
-    for draft in &drafts {
-        if !visitor.topics.contains(&&*draft.topic) {
-            return wrong(format!("its topic {:?} is not of the subscriber's topics", draft.topic));
-        }
-        if draft.id.is_some() {
-            return wrong("it has an id, which only the hub can give it".to_owned());
-        }
-    }
-    Ok(drafts)
-}
-
-/// Whether the engine would take it: the engine would blame the publisher for what is the handler's fault.
-fn publishable(draft: &Draft<'_>) -> Result<(), WasmFault> {
-    let wrong = |why: &dyn fmt::Display| {
-        Err(WasmFault::new(FaultKind::Answer, format!("it made an event that cannot be published: {why}")))
-    };
-    let field = |checked: Result<(), InvalidField>| checked.or_else(|error| wrong(&error));
-    field(check_topic(&draft.topic))?;
-    if let Some(kind) = &draft.event {
-        field(check_event_type(kind))?;
-        if kind.starts_with(RESERVED_EVENT_PREFIX) {
-            return wrong(&format_args!("its kind begins with {RESERVED_EVENT_PREFIX:?}"));
-        }
-    }
-    match &draft.id {
-        Some(id) if !is_valid_id(id) => wrong(&"its id may only hold 1 to 128 of A-Z a-z 0-9 . _ ~ -"),
-        _ => Ok(()),
+/// Notes that code wants the key-value store, where it says so: all scripts can have it, and few want it.
+fn want_kv(shared: &Shared, module: &Module) {
+    let About { script, imports, .. } = &module.about;
+    if !script && imports.contains(&interface(KV)) {
+        shared.kv.want();
     }
 }

@@ -14,7 +14,7 @@ use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{ResourceLimiter, Result, StoreContextMut};
 
 use crate::budget::Budget;
-use crate::contract::{INTERFACES, KvError, LogLevel, interface};
+use crate::contract::{INTERFACES, KV, KvError, LogLevel, interface};
 use crate::kv::Kv;
 
 /// How many times the log budget of a call a handler may log in a second.
@@ -25,7 +25,7 @@ const LOG_CALLS_PER_SECOND: usize = 16;
 pub(crate) struct Shared {
     /// The handler's name, for the log.
     pub(crate) name: String,
-    pub(crate) kv: Kv,
+    pub(crate) kv: Arc<Kv>,
     /// What the operator has set for it.
     pub(crate) values: HashMap<String, String>,
     log: Mutex<LogWindow>,
@@ -43,11 +43,16 @@ impl Shared {
     pub(crate) fn new(name: &str, values: Vec<(String, String)>, state_bytes: u64, log_bytes: u64) -> Self {
         Self {
             name: name.to_owned(),
-            kv: Kv::new(state_bytes),
+            kv: Arc::new(Kv::new(state_bytes)),
             values: values.into_iter().collect(),
             log: Mutex::default(),
             log_bytes: usize::try_from(log_bytes).unwrap_or(usize::MAX),
         }
+    }
+
+    /// The same with this store.
+    pub(crate) fn keeping(self, kv: Arc<Kv>) -> Self {
+        Self { kv, ..self }
     }
 
     /// How much of `wanted` bytes may be logged now.
@@ -65,6 +70,8 @@ impl Shared {
 /// The state of one instance, as wasmtime keeps it.
 pub(crate) struct State {
     shared: Arc<Shared>,
+    /// Whether the caller has opened the key-value store.
+    pub(crate) has_kv: bool,
     pub(crate) memory: Memory,
     pub(crate) budget: Budget,
     /// What is left of the log budget of this call.
@@ -85,11 +92,12 @@ pub(crate) struct Memory {
 
 impl State {
     /// The state of a new instance, which has `limit` to get ready.
-    pub(crate) fn new(shared: Arc<Shared>, memory_bytes: u64, limit: Duration) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, has_kv: bool, memory_bytes: u64, limit: Duration) -> Self {
         let most = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
         let log_left = shared.log_bytes;
         Self {
             shared,
+            has_kv,
             memory: Memory { limit: most, used: 0, refused: false },
             budget: Budget::new(limit),
             log_left,
@@ -103,6 +111,15 @@ impl State {
         self.memory.refused = false;
         self.log_left = self.shared.log_bytes;
         self.log_cut = false;
+    }
+
+    /// The key-value store. A call whose caller has not opened it ends here, and begins anew with it open.
+    fn kv(&self) -> Result<&Kv> {
+        if self.has_kv {
+            return Ok(&self.shared.kv);
+        }
+        self.shared.kv.want();
+        Err(wasmtime::Error::msg("its key-value store is not open"))
     }
 
     fn log(&mut self, level: LogLevel, message: &str) {
@@ -203,7 +220,7 @@ pub(crate) fn provide(linker: &mut Linker<State>) -> Result<()> {
                 Ok((cx.data().shared.values.get(&key).cloned(),))
             })?,
             "clock" => at.func_wrap("now", |_: Cx<'_>, (): ()| Ok((now(),)))?,
-            "kv" => provide_kv(&mut at)?,
+            KV => provide_kv(&mut at)?,
             _ => {}
         }
     }
@@ -214,18 +231,18 @@ fn provide_kv(at: &mut LinkerInstance<'_, State>) -> Result<()> {
     type Cx<'a> = StoreContextMut<'a, State>;
     type Ttl = Option<u64>;
 
-    at.func_wrap("get", |cx: Cx<'_>, (key,): (String,)| Ok((cx.data().shared.kv.get(&key, now()),)))?;
+    at.func_wrap("get", |cx: Cx<'_>, (key,): (String,)| Ok((cx.data().kv()?.get(&key, now()),)))?;
     at.func_wrap("set", |cx: Cx<'_>, (key, value, ttl): (String, String, Ttl)| {
-        Ok((cx.data().shared.kv.set(&key, &value, ttl, now()).map_err(KvError::from),))
+        Ok((cx.data().kv()?.set(&key, &value, ttl, now()).map_err(KvError::from),))
     })?;
-    at.func_wrap("delete", |cx: Cx<'_>, (key,): (String,)| Ok((cx.data().shared.kv.delete(&key, now()),)))?;
+    at.func_wrap("delete", |cx: Cx<'_>, (key,): (String,)| Ok((cx.data().kv()?.delete(&key, now()),)))?;
     at.func_wrap("increment", |cx: Cx<'_>, (key, by, ttl): (String, i64, Ttl)| {
-        Ok((cx.data().shared.kv.increment(&key, by, ttl, now()).map_err(KvError::from),))
+        Ok((cx.data().kv()?.increment(&key, by, ttl, now()).map_err(KvError::from),))
     })?;
     at.func_wrap(
         "compare-and-set",
         |cx: Cx<'_>, (key, expected, value, ttl): (String, Option<String>, String, Ttl)| {
-            let kv = &cx.data().shared.kv;
+            let kv = cx.data().kv()?;
             let done = kv.compare_and_set(&key, expected.as_deref(), &value, ttl, now());
             Ok((done.map_err(KvError::from),))
         },
@@ -247,7 +264,7 @@ mod tests {
         assert_eq!(shared.grant(100, 1_000), 100);
         assert_eq!(shared.grant(100, 1_999), 60, "sixteen calls' worth in a second");
         assert_eq!(shared.grant(100, 2_000), 100);
-        let mut state = State::new(shared, 0, Duration::ZERO);
+        let mut state = State::new(shared, true, 0, Duration::ZERO);
         state.begin(Duration::ZERO);
         state.log(LogLevel::Info, "1234");
         assert_eq!(state.log_left, 6);

@@ -92,15 +92,16 @@ impl std::fmt::Debug for Instance {
 }
 
 impl Instance {
-    /// Makes one and gets it ready. The clock of deadlines must run.
+    /// Makes one and gets it ready. The clock of deadlines must run. `has_kv`: the caller has opened the key-value store.
     pub(crate) fn new(
         runtime: &Runtime,
         module: &Module,
         shared: &Arc<Shared>,
         meter: &Arc<Meter>,
         limits: &Limits,
+        has_kv: bool,
     ) -> Result<Self, WasmFault> {
-        let state = State::new(Arc::clone(shared), limits.memory_bytes, INIT_TIME);
+        let state = State::new(Arc::clone(shared), has_kv, limits.memory_bytes, INIT_TIME);
         let mut store = Store::new(runtime.engine(), state);
         store.set_hostcall_fuel(limits.answer_bytes(1));
         store.limiter(|state| &mut state.memory);
@@ -137,6 +138,11 @@ impl Instance {
         meter.memory(initial);
         let meter = Arc::clone(meter);
         Ok(Self { store, transform, on_subscribe, tick, transform_batch, initial, served: 0, meter })
+    }
+
+    /// Whether who calls it next has opened the key-value store.
+    pub(crate) fn with_kv(&mut self, has_kv: bool) {
+        self.store.data_mut().has_kv = has_kv;
     }
 
     /// Bytes of its memories and tables.

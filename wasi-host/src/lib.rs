@@ -7,7 +7,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "wasm-jit")] {
-//! use fanfare_engine::{Draft, Handler, Timestamp, Verdict};
+//! use fanfare_engine::{Draft, Handler, Timestamp, Turn, Verdict};
 //! use fanfare_wasi_host::{Config, Runtime, WasmHandler};
 //!
 //! let runtime = Runtime::new()?;
@@ -18,7 +18,8 @@
 //!         (func (export "transform") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 0))"#,
 //! )?;
 //! let handler = WasmHandler::new(&runtime, "pass", &bytes, &Config::default())?;
-//! assert_eq!(handler.handle(&Draft::new("votes", "yes"), Timestamp(0)), Ok(Verdict::Pass));
+//! let verdict = handler.handle(&Draft::new("votes", "yes"), Timestamp(0), &mut Turn::default());
+//! assert_eq!(verdict, Ok(Verdict::Pass));
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -38,12 +39,17 @@ mod kv;
 #[cfg(feature = "wasm")]
 mod meter;
 #[cfg(feature = "wasm")]
+mod states;
+#[cfg(feature = "wasm")]
 mod ticker;
 
 #[cfg(feature = "wasm")]
 mod budget;
 #[cfg(feature = "wasm")]
 mod contract;
+
+#[cfg(feature = "wasm")]
+mod answer;
 
 #[cfg(feature = "wasm")]
 mod artifact;
@@ -99,5 +105,6 @@ pub use {
     handler::{Trial, WasmHandler, name_of},
     load::{About, Origin},
     runtime::{Runtime, RuntimeError},
+    states::States,
     watch::{FileWatch, read_file},
 };

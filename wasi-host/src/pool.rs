@@ -66,9 +66,15 @@ impl Pool {
         &self.module
     }
 
-    /// Calls an instance.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Calls an instance. `has_kv`: the caller has opened the key-value store; before it waits here for an instance, for those
+    /// who wait for the store must not hold all of them.
     pub(crate) fn with<T>(
         &self,
+        has_kv: bool,
         call: impl FnOnce(&mut Instance, &Limits) -> Result<T, WasmFault>,
     ) -> Result<T, WasmFault> {
         let (instance, permit) = self.take()?;
@@ -76,8 +82,9 @@ impl Pool {
         let _running = self.runtime.running();
         let mut instance = match instance {
             Some(instance) => instance,
-            None => self.make()?,
+            None => self.make(has_kv)?,
         };
+        instance.with_kv(has_kv);
         match call(&mut instance, &self.limits) {
             Ok(outcome) if instance.is_good(&self.limits) => {
                 std::mem::forget(permit);
@@ -100,7 +107,7 @@ impl Pool {
     /// Makes an instance and lets it go.
     pub(crate) fn start(&self) -> Result<(), WasmFault> {
         let _running = self.runtime.running();
-        self.make().map(drop)
+        self.make(true).map(drop)
     }
 
     fn take(&self) -> Result<(Option<Instance>, Permit<'_>), WasmFault> {
@@ -120,7 +127,7 @@ impl Pool {
         }
     }
 
-    fn make(&self) -> Result<Instance, WasmFault> {
-        Instance::new(&self.runtime, &self.module, &self.shared, &self.meter, &self.limits)
+    fn make(&self, has_kv: bool) -> Result<Instance, WasmFault> {
+        Instance::new(&self.runtime, &self.module, &self.shared, &self.meter, &self.limits, has_kv)
     }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use fanfare_engine::{Draft, Handler, Verdict};
+use fanfare_engine::{Draft, Verdict};
 use fanfare_wasi_host::{Config, WasmHandler};
 use support::*;
 
@@ -95,7 +95,7 @@ fn a_tally_never_goes_backwards_whoever_votes() {
 #[test]
 fn rate_limit_refuses_what_is_too_much_for_one_topic() {
     let handler = with_values("rate_limit", &["rate=3"]);
-    let publish = |topic: &str| handler.handle(&Draft::new(topic.to_owned(), "x"), NOW);
+    let publish = |topic: &str| handle(&handler, &Draft::new(topic.to_owned(), "x"), NOW);
     for _ in 0..3 {
         assert_eq!(publish("t"), Ok(Verdict::Pass));
     }
@@ -154,7 +154,7 @@ fn the_header_speaks_the_whole_contract() {
     let handler = load_with(&build_source(source), &config).expect("sound");
     let event = Draft::new("topic", "x").with_event("kind").with_id("id-1");
     for _ in 0..3 {
-        let verdict = handler.handle(&event, NOW).expect("no fault");
+        let verdict = handle(&handler, &event, NOW).expect("no fault");
         assert!(
             matches!(&verdict, Verdict::Replace(made) if made.data == "<-9223372036854775808|0>"),
             "{verdict:?}"

@@ -10,7 +10,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fanfare_engine::{Draft, Handler, Verdict};
+use fanfare_engine::{Draft, Verdict};
 use fanfare_wasi_host::{Config, WasmHandler, name_of};
 use serde_json::Value;
 use support::*;
@@ -71,7 +71,7 @@ fn run(language: &str, expected: &[&str]) {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let events = handler["events"].as_array().unwrap_or_else(|| panic!("no vectors for {name}"));
         for event in events {
-            let verdict = loaded.handle(&draft(event), NOW);
+            let verdict = handle(&loaded, &draft(event), NOW);
             let verdict = verdict.unwrap_or_else(|fault| panic!("{}: {fault:?} of {event}", file.display()));
             assert!(matches(event, &verdict), "{}: {verdict:?} is not what {event} says", file.display());
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fanfare_engine::{Code, Draft, Handler, Timestamp, Verdict};
+use fanfare_engine::{Code, Draft, Timestamp, Verdict};
 use fanfare_wasi_host::{Config, Isolation, Policy};
 use support::*;
 
@@ -241,7 +241,7 @@ fn the_policy_decides_about_the_event() {
 #[test]
 fn a_handler_that_always_fails_rests_and_is_tried_again() {
     let handler = load(&on_demand("unreachable")).expect("sound");
-    let at = |ms: u64, data: &str| handler.handle(&Draft::new("t", data), Timestamp(ms));
+    let at = |ms: u64, data: &str| handle(&handler, &Draft::new("t", data), Timestamp(ms));
     for _ in 0..10 {
         assert!(at(1_000, "harm").is_err());
     }

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use fanfare_engine::{Code, Draft, Handler, Verdict};
+use fanfare_engine::{Code, Draft, Verdict};
 use fanfare_wasi_host::{Config, Isolation};
 use support::*;
 
@@ -33,7 +33,7 @@ fn replace_keeps_everything_but_the_data() {
         ..Draft::new("t", "shout").with_event("e").with_id("i")
     };
     let expected = Draft { data: "SHOUT".into(), ..draft.clone() }.into_owned();
-    assert_eq!(handler.handle(&draft, NOW), Ok(Verdict::Replace(expected)));
+    assert_eq!(handle(&handler, &draft, NOW), Ok(Verdict::Replace(expected)));
     for data in ["", "a", &"x".repeat(1 << 19)] {
         assert!(
             matches!(call(&handler, data), Ok(Verdict::Replace(made)) if made.data == data.to_uppercase())

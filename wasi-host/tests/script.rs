@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanfare_engine::{Draft, Handler, Verdict};
+use fanfare_engine::{Draft, Verdict};
 use fanfare_wasi_host::{Config, FileWatch, LoadError, WasmHandler};
 use support::*;
 
@@ -32,7 +32,7 @@ fn refused(text: &str) -> LoadError {
 /// What it answers to an event with everything set.
 fn answers(text: &str) -> Verdict {
     let event = Draft::new("topic", "data").with_event("kind").with_id("id-1");
-    body(text).handle(&event, NOW).unwrap_or_else(|fault| panic!("{fault:?} of {text}"))
+    handle(&body(text), &event, NOW).unwrap_or_else(|fault| panic!("{fault:?} of {text}"))
 }
 
 /// The events as `topic kind id data`, with `-` for what is not there.
@@ -101,7 +101,7 @@ fn events_have_what_they_are_given_and_else_what_came_in() {
     ] {
         assert_eq!(made(answers(text)), expected, "{text}");
     }
-    let plain = body("return [event]").handle(&Draft::new("t", "d"), NOW).expect("no fault");
+    let plain = handle(&body("return [event]"), &Draft::new("t", "d"), NOW).expect("no fault");
     assert_eq!(made(plain), ["t - - d"]);
 }
 

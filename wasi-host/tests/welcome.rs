@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare_engine::{
-    Code, Draft, Engine, Frame, Handler, Pulled, Start, SubscribeError, SubscribeOptions, Timestamp, Verdict,
-    Visitor, Welcome,
+    Code, Draft, Engine, Frame, Handler, Pulled, Start, SubscribeError, SubscribeOptions, Timestamp, Turn,
+    Verdict, Visitor, Welcome,
 };
 use fanfare_wasi_host::{Beat, Config, Isolation, LoadError, Policy, WasmHandler};
 use support::*;
@@ -129,11 +129,11 @@ fn a_subscriber_is_told_whole() {
         client: Some("everything"),
         last_event_id: Some("last"),
     };
-    let greeted = handler.welcome(&visitor, NOW);
+    let greeted = welcome(&handler, &visitor);
     assert_eq!(greeted, Ok(Welcome::Greet(vec![Draft::new("t", "everything"); 2])));
-    assert_eq!(handler.welcome(&visit(&["t"], None), NOW), Ok(Welcome::Admit));
+    assert_eq!(welcome(&handler, &visit(&["t"], None)), Ok(Welcome::Admit));
     let refused = Welcome::Refuse("members only".into());
-    assert_eq!(handler.welcome(&visit(&["t"], Some("stranger")), NOW), Ok(refused));
+    assert_eq!(welcome(&handler, &visit(&["t"], Some("stranger"))), Ok(refused));
 }
 
 /// Whatever it does to one reader: that one has an answer, the next one is served, events go on, memory comes back.
@@ -188,11 +188,12 @@ fn the_policy_decides_about_readers() {
         let trap = visit(&["t"], Some("trap"));
         for round in 0..12 {
             // The breaker counts these, too: the last ones are decided without a call.
-            let welcome = handler.welcome(&trap, NOW);
+            let welcome = welcome(&handler, &trap);
             assert_eq!(welcome.is_ok(), admits, "{on_fault:?} {round}: {welcome:?}");
         }
         assert_eq!((stats(&handler).calls, stats(&handler).rested), (10, 2));
-        assert_eq!(handler.welcome(&visit(&["t"], None), Timestamp(1_100)), Ok(Welcome::Admit));
+        let later = handler.welcome(&visit(&["t"], None), Timestamp(1_100), &mut Turn::default());
+        assert_eq!(later, Ok(Welcome::Admit));
     }
 }
 
@@ -226,11 +227,13 @@ fn a_tick_publishes_past_its_own_handler() {
     let engine = engine_with(Arc::clone(&handler));
     assert_eq!(engine.tick_handler("guest", NOW), Ok(2));
     assert_eq!(engine.tick_handler("guest", NOW), Ok(2));
-    let failed = engine.tick_handler("guest", NOW).expect_err("a trap");
-    assert!(failed.to_string().contains("its \"tick\" failed: it stopped itself"), "{failed}");
-    assert_eq!(engine.tick_handler("guest", NOW), Ok(2), "and again");
-    assert_eq!(retained(&engine, "t"), ["1", "2", "4"]);
-    assert_eq!(retained(&engine, "other"), ["beat"; 3]);
+    for _ in 0..2 {
+        // What it has counted is taken back, so it falls again.
+        let failed = engine.tick_handler("guest", NOW).expect_err("a trap");
+        assert!(failed.to_string().contains("its \"tick\" failed: it stopped itself"), "{failed}");
+    }
+    assert_eq!(retained(&engine, "t"), ["1", "2"]);
+    assert_eq!(retained(&engine, "other"), ["beat"; 2]);
 }
 
 #[test]
@@ -252,7 +255,7 @@ fn the_clock_ticks_until_the_handler_is_gone() {
     let calls = stats(&handler).calls;
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(stats(&handler).calls, calls, "its thread is gone");
-    assert_eq!(fault_count(&handler, "trap"), 1, "which did not stop the clock");
+    assert_eq!(fault_count(&handler, "trap"), calls - 2, "which did not stop the clock");
 }
 
 #[test]
@@ -323,6 +326,6 @@ fn a_reload_changes_what_is_asked() {
     assert!(handler.welcomes() && !handler.ticks());
     handler.reload(&build_source(CLOCKWORK)).expect("sound");
     assert!(!handler.welcomes() && handler.ticks() && handler.batches());
-    assert_eq!(handler.welcome(&visit(&["t"], Some("trap")), NOW), Ok(Welcome::Admit));
+    assert_eq!(welcome(&handler, &visit(&["t"], Some("trap"))), Ok(Welcome::Admit));
     assert!(matches!(call(&handler, "x"), Ok(Verdict::Replace(made)) if made.data == "x/1"));
 }

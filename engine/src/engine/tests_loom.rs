@@ -9,7 +9,10 @@ use super::{Engine, PublishError};
 use crate::config::Config;
 use crate::draft::Draft;
 use crate::id::Epoch;
-use crate::journal::{Journal, JournalError, JournalStats, ReadRequest, Settlement, StoredPage, Ticket};
+use crate::journal::{
+    Journal, JournalError, JournalStats, ReadRequest, Settlement, StateChanges, StoredPage, StoredState,
+    Ticket,
+};
 use crate::subscription::{LagPolicy, Pulled, Start, SubscribeError, SubscribeOptions, Subscription};
 use crate::sync::{
     Arc, Bell, Mutex,
@@ -376,8 +379,16 @@ impl Journal for Disk {
         Ok(())
     }
 
-    fn try_submit(&self, events: &[&Draft<'_>]) -> Result<Option<Ticket>, JournalError> {
+    fn try_submit(&self, events: &[&Draft<'_>], _: &[StateChanges]) -> Result<Option<Ticket>, JournalError> {
         Ok(Some(self.submit(events.iter().map(|draft| (*draft).clone().into_owned()).collect())))
+    }
+
+    fn state(&self, _: &str) -> StoredState {
+        StoredState::default()
+    }
+
+    fn state_version(&self) -> u64 {
+        0
     }
 
     fn try_close(&self, _: &str) -> Result<Option<Ticket>, JournalError> {

@@ -9,7 +9,7 @@ impl Engine {
     /// handlers behind it leave of that, in one step; how many events that is. 0 also if there is no such handler.
     ///
     /// # Errors
-    /// [`PublishError`]; nothing has been published then.
+    /// [`PublishError`]; nothing has been published then, and no state has changed.
     pub fn tick_handler(&self, name: &str, now: Timestamp) -> Result<usize, PublishError> {
         let core = &*self.0;
         let now = core.at(now);
@@ -20,7 +20,7 @@ impl Engine {
         let events = chain.run_behind(behind, drafts, now, &mut held).map_err(|(_, error)| error);
         let published = events.map_err(PublishError::Handler).and_then(|events| {
             events.iter().try_for_each(|(_, event)| self.admit(event))?;
-            if !events.is_empty() {
+            if !events.is_empty() || held.has_state() {
                 self.commit_many(&events, held, now).map_err(|refused| refused.error)?;
             }
             Ok(events.len())

@@ -8,15 +8,19 @@
 //!
 //! A handler that is asked about a reader, or that makes events on its own, is called with all of its locks held: then
 //! every event that has passed it is committed. They are taken in the same order.
+//!
+//! A handler's state is opened with its locks held, and before those of the next handler are taken; so it stands between
+//! them in the order.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Fault, HandlerInfo, HandlerSpec, MAX_BATCH, OnFault, Verdict, Visitor, Welcome};
+use super::{Fault, HandlerInfo, HandlerSpec, MAX_BATCH, OnFault, Turn, Verdict, Visitor, Welcome};
 use crate::code::Code;
 use crate::config::Config;
 use crate::draft::Draft;
+use crate::journal::StateChanges;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::time::Timestamp;
 
@@ -68,9 +72,37 @@ impl std::error::Error for HandlerError {}
 #[derive(Clone, Default)]
 pub(crate) struct Chain(Vec<Stage>);
 
-/// The order of topics, held until this is dropped: after the commit.
+/// What is held from the handlers to the commit. Dropped, it takes back what they have changed in their state.
 #[derive(Default)]
-pub(crate) struct Held<'c>(Vec<MutexGuard<'c, ()>>);
+pub(crate) struct Held<'c> {
+    /// Handlers whose state is open. Before the order, so that who comes next finds the state that is committed.
+    turns: Vec<Turn>,
+    /// The order of topics.
+    orders: Vec<MutexGuard<'c, ()>>,
+}
+
+impl Held<'_> {
+    /// What the handlers have changed in their state.
+    pub(crate) fn changes(&self) -> Vec<StateChanges> {
+        self.turns.iter().filter_map(Turn::changes).collect()
+    }
+
+    /// Whether any handler has opened its state.
+    pub(crate) fn has_state(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// What they have changed counts, and others may go on.
+    pub(crate) fn commit(self) {
+        self.turns.into_iter().for_each(Turn::commit);
+    }
+
+    fn keep(&mut self, turn: Turn) {
+        if turn.is_open() {
+            self.turns.push(turn);
+        }
+    }
+}
 
 /// A handler, and the locks of the topics that pass it.
 #[derive(Clone)]
@@ -140,7 +172,8 @@ impl Chain {
             let together = wanted.len() > 1 && spec.handler.batches();
             wanted.sort_unstable();
             wanted.dedup();
-            held.0.extend(wanted.into_iter().map(|at| orders[at].lock()));
+            held.orders.extend(wanted.into_iter().map(|at| orders[at].lock()));
+            let mut turn = Turn::default();
             let mut answers = VecDeque::new();
             let mut next = Vec::with_capacity(events.len());
             for at in 0..events.len() {
@@ -151,12 +184,16 @@ impl Chain {
                 }
                 if together && answers.is_empty() {
                     let ahead = events[at..].iter().map(|(_, event)| event).filter(|event| spec.wants(event));
-                    answers.extend(spec.call_batch(&ahead.take(MAX_BATCH).collect::<Vec<_>>(), now));
+                    answers.extend(spec.call_batch(
+                        &ahead.take(MAX_BATCH).collect::<Vec<_>>(),
+                        now,
+                        &mut turn,
+                    ));
                 }
                 let event = std::mem::take(&mut events[at].1);
                 let answer = match answers.pop_front() {
                     Some(answer) => spec.decided(answer),
-                    None => spec.call(&event, now),
+                    None => spec.call(&event, now, &mut turn),
                 };
                 match answer.map_err(|error| (index, error))? {
                     Verdict::Pass => next.push((index, event)),
@@ -171,6 +208,7 @@ impl Chain {
                     }
                 }
             }
+            held.keep(turn);
             events = next;
         }
         Ok(events)
@@ -192,16 +230,19 @@ impl Chain {
             if topics.is_empty() || !spec.handler.welcomes() {
                 continue;
             }
-            held.0.extend(orders.iter().map(Mutex::lock));
+            held.orders.extend(orders.iter().map(Mutex::lock));
+            let mut turn = Turn::default();
             let visitor = Visitor { topics, ..visitor.clone() };
             let asked = || {
-                let answer = spec.handler.welcome(&visitor, now)?;
+                let answer = spec.handler.welcome(&visitor, now, &mut turn)?;
                 if let Welcome::Greet(made) = &answer {
                     made.iter().try_for_each(|event| greets(event, &visitor, config))?;
                 }
                 Ok(answer)
             };
-            match spec.guarded(Welcome::Admit, asked)? {
+            let answer = spec.guarded(Welcome::Admit, asked)?;
+            held.keep(turn);
+            match answer {
                 Welcome::Admit => {}
                 Welcome::Greet(made) => greeting.get_or_insert_with(Vec::new).extend(made),
                 Welcome::Refuse(reason) => {
@@ -222,8 +263,10 @@ impl Chain {
     ) -> Result<Option<(usize, Vec<Draft<'static>>)>, HandlerError> {
         let Some(at) = self.0.iter().position(|stage| stage.spec.name == name) else { return Ok(None) };
         let Stage { spec, orders } = &self.0[at];
-        held.0.extend(orders.iter().map(Mutex::lock));
-        let made = spec.guarded(Vec::new(), || spec.handler.tick(now))?;
+        held.orders.extend(orders.iter().map(Mutex::lock));
+        let mut turn = Turn::default();
+        let made = spec.guarded(Vec::new(), || spec.handler.tick(now, &mut turn))?;
+        held.keep(turn);
         Ok(Some((at + 1, made)))
     }
 }
@@ -256,13 +299,18 @@ impl HandlerSpec {
         self.topics.matches(&event.topic)
     }
 
-    fn call(&self, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, HandlerError> {
-        self.guarded(Verdict::Pass, || self.handler.handle(event, now))
+    fn call(&self, event: &Draft<'_>, now: Timestamp, turn: &mut Turn) -> Result<Verdict, HandlerError> {
+        self.guarded(Verdict::Pass, || self.handler.handle(event, now, turn))
     }
 
     /// Exactly as many answers as events.
-    fn call_batch(&self, events: &[&Draft<'_>], now: Timestamp) -> Vec<Result<Verdict, Fault>> {
-        let answers = catch_unwind(AssertUnwindSafe(|| self.handler.handle_batch(events, now)));
+    fn call_batch(
+        &self,
+        events: &[&Draft<'_>],
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Vec<Result<Verdict, Fault>> {
+        let answers = catch_unwind(AssertUnwindSafe(|| self.handler.handle_batch(events, now, turn)));
         let fault = match &answers {
             Ok(answers) => format!("it answered {} of {} events", answers.len(), events.len()),
             Err(_) => "it panicked".to_owned(),

@@ -8,10 +8,15 @@
 //! A handler may also be asked about readers who come, and make events on its own when time has passed. Both happen while
 //! no event is between it and history, so what it says then fits between two events.
 //!
+//! What a handler keeps beside ([`OpenState`]) changes with the events that changed it: in the journal in one transaction, and not
+//! at all if the publish is refused, by whomever. Calls of a handler that touches its state wait for each other from the
+//! first touch until the commit, whatever their topics; others do not.
+//!
 //! A handler sees drafts only, never history or subscriptions.
 
 mod chain;
 mod stats;
+mod turn;
 mod welcome;
 
 use std::borrow::Cow;
@@ -20,6 +25,7 @@ use std::fmt;
 pub use chain::HandlerError;
 pub(crate) use chain::{Chain, Held};
 pub use stats::{HandlerInfo, HandlerStats};
+pub use turn::{OpenState, Turn};
 pub use welcome::{Visitor, Welcome};
 
 use crate::draft::Draft;
@@ -30,12 +36,13 @@ use crate::time::Timestamp;
 /// `handle` may be called from several threads at once for different topics, and from one at a time for the same topic.
 /// No method may publish or subscribe to the hub it is called by (emit instead): the topic's order is held meanwhile. They
 /// should be quick: the caller waits, and so may publishers to other topics of the handler. A panic counts as a [`Fault`].
+/// All calls for one publish get the same [`Turn`], for those that keep state.
 pub trait Handler: Send + Sync {
     /// Decides about one event.
     ///
     /// # Errors
     /// [`Fault`] when the handler itself failed; its [`OnFault`] policy then decides about the event.
-    fn handle(&self, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, Fault>;
+    fn handle(&self, event: &Draft<'_>, now: Timestamp, turn: &mut Turn) -> Result<Verdict, Fault>;
 
     /// Whether events of one batch are to come together, by [`handle_batch`](Self::handle_batch).
     fn batches(&self) -> bool {
@@ -44,8 +51,13 @@ pub trait Handler: Send + Sync {
 
     /// Decides about several events, at most [`MAX_BATCH`], in their order: one answer for each. Called if
     /// [`batches`](Self::batches).
-    fn handle_batch(&self, events: &[&Draft<'_>], now: Timestamp) -> Vec<Result<Verdict, Fault>> {
-        events.iter().map(|event| self.handle(event, now)).collect()
+    fn handle_batch(
+        &self,
+        events: &[&Draft<'_>],
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Vec<Result<Verdict, Fault>> {
+        events.iter().map(|event| self.handle(event, now, turn)).collect()
     }
 
     /// Whether it wants to be asked about readers, by [`welcome`](Self::welcome).
@@ -58,8 +70,8 @@ pub trait Handler: Send + Sync {
     ///
     /// # Errors
     /// [`Fault`] when the handler itself failed; by its [`OnFault`] policy the reader is admitted or refused.
-    fn welcome(&self, visitor: &Visitor<'_>, now: Timestamp) -> Result<Welcome, Fault> {
-        let _ = (visitor, now);
+    fn welcome(&self, visitor: &Visitor<'_>, now: Timestamp, turn: &mut Turn) -> Result<Welcome, Fault> {
+        let _ = (visitor, now, turn);
         Ok(Welcome::Admit)
     }
 
@@ -68,8 +80,8 @@ pub trait Handler: Send + Sync {
     ///
     /// # Errors
     /// [`Fault`] when the handler itself failed; nothing is published then.
-    fn tick(&self, now: Timestamp) -> Result<Vec<Draft<'static>>, Fault> {
-        let _ = now;
+    fn tick(&self, now: Timestamp, turn: &mut Turn) -> Result<Vec<Draft<'static>>, Fault> {
+        let _ = (now, turn);
         Ok(Vec::new())
     }
 

@@ -13,8 +13,8 @@ use crate::draft::Draft;
 use crate::failpoint;
 use crate::history::Ring;
 use crate::history::conflation::{Conflation, Evicted};
-use crate::history::pending::{Number, Pending};
-use crate::journal::{Journal, Settlement};
+use crate::history::pending::{Number, Pending, Waits};
+use crate::journal::{Journal, StateChanges};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
@@ -45,12 +45,6 @@ pub(crate) struct Committed {
     pub(crate) first: u64,
     pub(super) evicted: Evicted,
     pub(super) waits: Option<Waits>,
-}
-
-/// The journal has it, and it is not visible yet: [`Log::settle`] is to be called.
-pub(crate) struct Waits {
-    pub(super) number: Number,
-    pub(super) settlement: Option<Arc<dyn Settlement>>,
 }
 
 /// Why nothing was committed.
@@ -144,15 +138,17 @@ impl Log {
     }
 
     /// Gives `appends` the next positions, all or none, and makes them visible together. With a journal it may be that they are
-    /// not visible before [`settle`](Self::settle). `drafts` are what `appends` were rendered from.
+    /// not visible before [`settle`](Self::settle). `drafts` are what `appends` were rendered from, `states` what handlers
+    /// have changed; only a journal looks at them.
     pub(crate) fn commit(
         &self,
         appends: &mut [Append],
         drafts: &[&Draft<'_>],
+        states: &[StateChanges],
         now: Timestamp,
     ) -> Result<Committed, Refused> {
-        if let Some(journal) = self.journal.as_deref().filter(|_| !appends.is_empty()) {
-            return self.commit_stored(journal, appends, drafts, now);
+        if let Some(journal) = self.journal.as_deref().filter(|_| !appends.is_empty() || !states.is_empty()) {
+            return self.commit_stored(journal, appends, drafts, states, now);
         }
         let mut inner = self.inner.lock();
         failpoint::reach("engine.commit");

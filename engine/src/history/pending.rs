@@ -24,6 +24,13 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Number(u64);
 
+/// The journal has it, and it is not visible yet: `Log::settle` is to be called.
+pub(crate) struct Waits {
+    /// Its place among those that wait; none if it has no events, of which there is nothing to be seen.
+    pub(super) number: Option<Number>,
+    pub(super) settlement: Option<Arc<dyn Settlement>>,
+}
+
 struct Waiting {
     number: Number,
     first: u64,

@@ -1,10 +1,10 @@
 //! Commits to a log that a journal keeps.
 
-use super::log::{Append, Committed, Log, Refused, TopicKey, Waits};
-use super::pending::{Number, What};
+use super::log::{Append, Committed, Log, Refused, TopicKey};
+use super::pending::{Number, Waits, What};
 use crate::draft::Draft;
 use crate::history::conflation::Evicted;
-use crate::journal::{Journal, JournalError, Settlement};
+use crate::journal::{Journal, JournalError, Settlement, StateChanges};
 use crate::sync::Arc;
 use crate::time::Timestamp;
 
@@ -16,6 +16,7 @@ impl Log {
         journal: &dyn Journal,
         appends: &mut [Append],
         drafts: &[&Draft<'_>],
+        states: &[StateChanges],
         now: Timestamp,
     ) -> Result<Committed, Refused> {
         loop {
@@ -23,9 +24,12 @@ impl Log {
             journal.admit(drafts.len())?;
             let mut inner = self.inner.lock();
             inner.check(appends)?;
-            let Some(ticket) = journal.try_submit(drafts)? else { continue };
+            let Some(ticket) = journal.try_submit(drafts, states)? else { continue };
             let mut done = Committed { first: ticket.first, ..Committed::default() };
-            if ticket.settlement.is_none() && inner.pending.is_empty() {
+            if appends.is_empty() {
+                let waits = |settlement| Waits { number: None, settlement: Some(settlement) };
+                done.waits = ticket.settlement.map(waits);
+            } else if ticket.settlement.is_none() && inner.pending.is_empty() {
                 inner.skip_to(ticket.first);
                 for append in appends {
                     inner.append_taken(append, now, &mut done.evicted);
@@ -36,7 +40,7 @@ impl Log {
                 let what = What::Events(appends.iter_mut().map(take).collect());
                 let settlement = ticket.settlement;
                 let number = inner.wait_for(ticket.first, what, settlement.clone(), now);
-                done.waits = Some(Waits { number, settlement });
+                done.waits = Some(Waits { number: Some(number), settlement });
             }
             drop(inner);
             return Ok(done);
@@ -47,7 +51,10 @@ impl Log {
     #[inline]
     pub(crate) fn settle(&self, done: Committed) -> Result<(), JournalError> {
         let Some(waits) = done.waits else { return Ok(()) };
-        self.settle_number(waits.number, waits.settlement)
+        match waits.number {
+            Some(number) => self.settle_number(number, waits.settlement),
+            None => waits.settlement.map_or(Ok(()), |settlement| settlement.wait()),
+        }
     }
 
     fn settle_number(

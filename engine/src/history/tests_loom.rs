@@ -28,7 +28,7 @@ fn append(topic: TopicKey) -> Append {
 
 fn commit(log: &Log, topics: &[TopicKey]) {
     let mut appends: Vec<Append> = topics.iter().copied().map(append).collect();
-    log.commit(&mut appends, &[], NOW).unwrap_or_else(|stale| panic!("{stale:?}"));
+    log.commit(&mut appends, &[], &[], NOW).unwrap_or_else(|stale| panic!("{stale:?}"));
 }
 
 /// A reader that finds a slot empty or overtaken knows of the loss; a frame that it finds is the one that it wants.
@@ -157,7 +157,7 @@ fn loom_closed_means_complete() {
         let (topic, ring) = open(&log);
         let publisher = {
             let log = Arc::clone(&log);
-            thread::spawn(move || log.commit(&mut [append(topic)], &[], NOW).is_ok())
+            thread::spawn(move || log.commit(&mut [append(topic)], &[], &[], NOW).is_ok())
         };
         let closer = {
             let log = Arc::clone(&log);

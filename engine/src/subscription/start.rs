@@ -6,8 +6,8 @@ use super::{LagPolicy, Start, SubscribeError, SubscribeOptions};
 use crate::core::Core;
 use crate::draft::{Draft, Field, InvalidField, Reason, check_client, check_event_type, check_topic};
 use crate::fanout::Watcher;
-use crate::handler::{Chain, Held, Visitor};
-use crate::history::{Found, Ring};
+use crate::handler::{Chain, Fault, HandlerError, Held, Visitor};
+use crate::history::{Found, Refused, Ring};
 use crate::journal::ReadFrom;
 use crate::sync::Arc;
 use crate::time::Timestamp;
@@ -80,17 +80,45 @@ pub(super) fn open_asking(
         },
     };
     let mut held = Held::default();
-    let Some(greeting) = chain.welcome(&visitor, &core.config, now, &mut held)? else {
+    let greeting = chain.welcome(&visitor, &core.config, now, &mut held)?;
+    if greeting.is_none() && !held.has_state() {
         drop(held);
         return open(core, watcher, options, now);
-    };
-    let options = SubscribeOptions { start: Start::Live, ..options.clone() };
-    let mut state = open(core, watcher, &options, now)?;
-    drop(held);
+    }
+    let greeted = SubscribeOptions { start: Start::Live, ..options.clone() };
+    let mut state = open(core, watcher, if greeting.is_some() { &greeted } else { options }, now)?;
+    if let Err(error) = keep(core, held, now) {
+        for topic in state.topics() {
+            leave(core, watcher, topic, options.lag);
+        }
+        return Err(error.into());
+    }
+    let Some(greeting) = greeting else { return Ok(state) };
     let (epoch, seq) = (&core.config.epoch, state.cursor());
     let rendered = |draft: Draft<'static>| NewFrame::render(draft.topic.as_ref().into(), &draft, now);
     state.greet(greeting.into_iter().map(|draft| rendered(draft).seal(epoch, seq)));
     Ok(state)
+}
+
+/// Commits what handlers that were asked about a reader have changed in their state.
+fn keep(core: &Core, held: Held<'_>, now: Timestamp) -> Result<(), HandlerError> {
+    let states = core.journal.as_ref().map_or_else(Vec::new, |_| held.changes());
+    let Some(first) = states.first() else {
+        held.commit();
+        return Ok(());
+    };
+    let failed = |reason: &dyn std::fmt::Display| HandlerError::Failed {
+        handler: first.name.to_string(),
+        fault: Fault(format!("its state could not be stored: {reason}")),
+    };
+    match core.log.commit(&mut [], &[], &states, now) {
+        Ok(done) => {
+            held.commit();
+            core.log.settle(done).map_err(|error| failed(&error))
+        }
+        Err(Refused::NotStored(reason)) => Err(failed(&reason)),
+        Err(refused @ (Refused::Closed | Refused::Freed)) => Err(failed(&format_args!("{refused:?}"))),
+    }
 }
 
 /// Enters one more topic, to be read from now on.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fanfare_engine::{
     Config, Draft, Engine, Epoch, Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement,
-    StoredGap, StoredPage, Ticket,
+    StateChanges, StateValue, StoredGap, StoredPage, StoredState, Ticket,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -22,6 +22,9 @@ struct World {
     /// Positions that nobody was ever given an event at.
     unused: BTreeSet<u64>,
     closed: BTreeSet<String>,
+    states: BTreeMap<String, BTreeMap<String, StateValue>>,
+    /// Changes when changes of state were not stored.
+    version: u64,
     /// Transactions that are not on disk, oldest first.
     queue: VecDeque<Waiting>,
     /// Publishers wait until the test says that the disk has written.
@@ -41,6 +44,7 @@ struct Waiting {
     first: u64,
     drafts: Vec<Draft<'static>>,
     closes: Option<String>,
+    states: Vec<StateChanges>,
     outcome: Arc<Outcome>,
 }
 
@@ -99,16 +103,30 @@ impl Memory {
         }
     }
 
-    /// The disk has written, or failed to write, the oldest `count` transactions that wait.
+    /// A value of a handler's state on disk.
+    pub(crate) fn value(&self, name: &str, key: &str) -> Option<String> {
+        let state = Journal::state(self, name);
+        state.entries.into_iter().find(|(name, _)| **name == *key).map(|(_, value)| value.text.into())
+    }
+
+    /// The disk has written, or failed to write, the oldest `count` transactions that wait. With changes that are lost those
+    /// that wait and may build on them are lost too.
     pub(crate) fn settle(&self, count: usize, result: Result<(), &'static str>) {
         let mut world = self.world();
-        let settled: Vec<Waiting> = world.queue.drain(..count).collect();
+        let mut settled: Vec<Waiting> = world.queue.drain(..count).collect();
+        if result.is_err() && settled.iter().any(|waiting| !waiting.states.is_empty()) {
+            world.version += 1;
+            let (lost, rest): (Vec<_>, Vec<_>) =
+                world.queue.drain(..).partition(|waiting| !waiting.states.is_empty());
+            settled.extend(lost);
+            world.queue = rest.into();
+        }
         for waiting in settled {
             let result = result.map_err(|reason| JournalError::Failed(reason.into()));
             if result.is_err() {
                 world.unused.extend(waiting.first..waiting.first + waiting.drafts.len() as u64);
             } else {
-                world.store(waiting.first, waiting.drafts, waiting.closes);
+                world.store(waiting.first, waiting.drafts, waiting.closes, waiting.states);
             }
             *waiting.outcome.result.lock() = Some(result);
             waiting.outcome.known.notify_all();
@@ -168,20 +186,40 @@ impl Memory {
 }
 
 impl World {
-    fn store(&mut self, first: u64, drafts: Vec<Draft<'static>>, closes: Option<String>) {
+    fn store(
+        &mut self,
+        first: u64,
+        drafts: Vec<Draft<'static>>,
+        closes: Option<String>,
+        states: Vec<StateChanges>,
+    ) {
         self.stored.extend((first..).zip(drafts));
         self.closed.extend(closes);
+        for StateChanges { name, changes, .. } in states {
+            let kept = self.states.entry(name.to_string()).or_default();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => drop(kept.insert(key.into(), value)),
+                    None => drop(kept.remove(&*key)),
+                }
+            }
+        }
     }
 
-    fn submit(&mut self, drafts: Vec<Draft<'static>>, closes: Option<String>) -> Ticket {
+    fn submit(
+        &mut self,
+        drafts: Vec<Draft<'static>>,
+        closes: Option<String>,
+        states: Vec<StateChanges>,
+    ) -> Ticket {
         let first = self.next;
         self.next += drafts.len() as u64;
         if !self.waits {
-            self.store(first, drafts, closes);
+            self.store(first, drafts, closes, states);
             return Ticket { first, settlement: None };
         }
         let outcome = Arc::new(Outcome { result: Mutex::new(None), known: Condvar::new() });
-        self.queue.push_back(Waiting { first, drafts, closes, outcome: Arc::clone(&outcome) });
+        self.queue.push_back(Waiting { first, drafts, closes, states, outcome: Arc::clone(&outcome) });
         Ticket { first, settlement: Some(outcome) }
     }
 
@@ -241,7 +279,11 @@ impl Journal for Memory {
         }
     }
 
-    fn try_submit(&self, events: &[&Draft<'_>]) -> Result<Option<Ticket>, JournalError> {
+    fn try_submit(
+        &self,
+        events: &[&Draft<'_>],
+        states: &[StateChanges],
+    ) -> Result<Option<Ticket>, JournalError> {
         let mut world = self.world();
         if world.full > 0 {
             world.full -= 1;
@@ -250,16 +292,30 @@ impl Journal for Memory {
         if events.iter().any(|event| world.closed.contains(&*event.topic)) {
             return Err(JournalError::TopicClosed);
         }
+        if states.iter().any(|state| state.version != world.version) {
+            return Err(JournalError::Failed("what it builds on was not stored".into()));
+        }
         let drafts = events.iter().map(|draft| (*draft).clone().into_owned()).collect();
-        let ticket = world.submit(drafts, None);
+        let ticket = world.submit(drafts, None, states.to_vec());
         self.0.1.notify_all();
         Ok(Some(ticket))
     }
 
     fn try_close(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
-        let ticket = self.world().submit(Vec::new(), Some(topic.to_owned()));
+        let ticket = self.world().submit(Vec::new(), Some(topic.to_owned()), Vec::new());
         self.0.1.notify_all();
         Ok(Some(ticket))
+    }
+
+    fn state(&self, name: &str) -> StoredState {
+        let world = self.world();
+        let kept = world.states.get(name).into_iter().flatten();
+        let entries = kept.map(|(key, value)| (key.as_str().into(), value.clone())).collect();
+        StoredState { version: world.version, entries }
+    }
+
+    fn state_version(&self) -> u64 {
+        self.world().version
     }
 
     fn read(&self, request: ReadRequest) {

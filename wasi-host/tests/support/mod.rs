@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use fanfare_engine::{
     Config as EngineConfig, Draft, Engine, Epoch, Fault, Handler, HandlerSpec, HandlerStats, OnFault, Pulled,
-    Start, SubscribeOptions, Timestamp, TopicPattern, Verdict,
+    Start, SubscribeOptions, Timestamp, TopicPattern, Turn, Verdict, Visitor, Welcome,
 };
 use fanfare_wasi_host::{Config, LoadError, Runtime, WasmHandler};
 
@@ -89,7 +89,25 @@ pub(crate) fn load_with(bytes: &[u8], config: &Config) -> Result<WasmHandler, Lo
 }
 
 pub(crate) fn call(handler: &WasmHandler, data: &str) -> Result<Verdict, Fault> {
-    handler.handle(&Draft::new("t", data), NOW)
+    handle(handler, &Draft::new("t", data), NOW)
+}
+
+/// What it says about an event, as if it were published alone.
+pub(crate) fn handle(handler: &WasmHandler, event: &Draft<'_>, now: Timestamp) -> Result<Verdict, Fault> {
+    let mut turn = Turn::default();
+    let verdict = handler.handle(event, now, &mut turn)?;
+    if !matches!(verdict, Verdict::Refuse(_)) {
+        turn.commit();
+    }
+    Ok(verdict)
+}
+
+/// What it says about a reader.
+pub(crate) fn welcome(handler: &WasmHandler, visitor: &Visitor<'_>) -> Result<Welcome, Fault> {
+    let mut turn = Turn::default();
+    let welcome = handler.welcome(visitor, NOW, &mut turn)?;
+    turn.commit();
+    Ok(welcome)
 }
 
 pub(crate) fn stats(handler: &WasmHandler) -> HandlerStats {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_engine::{Draft, Handler, Timestamp, Visitor};
+use fanfare_engine::{Draft, Handler, Timestamp, Turn, Visitor};
 use fanfare_wasi_host::{Config, Runtime, WasmHandler};
 
 /// Numbers from a seed (xorshift64).
@@ -62,10 +62,12 @@ impl Tried {
         let now = Timestamp(1);
         let mut count = |worked: bool| if worked { self.answers += 1 } else { self.faults += 1 };
         for data in ["", "yes", "{\"a\":1}"] {
-            count(handler.handle(&Draft::new("t", data).with_event("e"), now).is_ok());
+            let event = Draft::new("t", data).with_event("e");
+            count(handler.handle(&event, now, &mut Turn::default()).is_ok());
         }
-        count(handler.welcome(&Visitor { topics: vec!["t"], ..Visitor::default() }, now).is_ok());
-        count(handler.tick(now).is_ok());
+        let visitor = Visitor { topics: vec!["t"], ..Visitor::default() };
+        count(handler.welcome(&visitor, now, &mut Turn::default()).is_ok());
+        count(handler.tick(now, &mut Turn::default()).is_ok());
         let stats = handler.stats().expect("it counts");
         assert!(stats.instances <= 1, "{stats:?}");
     }
