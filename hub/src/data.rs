@@ -54,13 +54,9 @@ struct Work {
     stopping: bool,
 }
 
-/// Makes an engine, with a store if a folder is set.
-pub(crate) fn engine(
-    config: EngineConfig,
-    data: &Config,
-    store: StoreConfig,
-) -> Result<Result<(Engine, Option<Data>), ConfigError>, OpenError> {
-    let Some(dir) = &data.dir else { return Ok(Engine::new(config).map(|engine| (engine, None))) };
+/// Opens the store, if a folder is set.
+pub(crate) fn open(data: &Config, store: StoreConfig) -> Result<Option<Data>, OpenError> {
+    let Some(dir) = &data.dir else { return Ok(None) };
     let durability = store.durability;
     let store = Arc::new(Store::open(dir, store)?);
     for damage in store.damages() {
@@ -70,8 +66,7 @@ pub(crate) fn engine(
         .map_err(|error| OpenError::io("start a thread for it", dir, None, &error))?;
     let stats = store.stats();
     tracing::info!(dir = %dir.display(), events = stats.events, bytes = stats.bytes, %durability, "history opened");
-    let engine = Engine::with_journal(config, Arc::clone(&data.shared) as Arc<dyn Journal>);
-    Ok(engine.map(|engine| (engine, Some(data))))
+    Ok(Some(data))
 }
 
 impl Data {
@@ -96,6 +91,11 @@ impl Data {
         }
         spawn("fanfare-retain", Shared::retain)?;
         Ok(data)
+    }
+
+    /// An engine whose history it keeps.
+    pub(crate) fn engine(&self, config: EngineConfig) -> Result<Engine, ConfigError> {
+        Engine::with_journal(config, Arc::clone(&self.shared) as Arc<dyn Journal>)
     }
 
     /// Writes what waits and lets others have the folder. Later publishers are refused.

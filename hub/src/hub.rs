@@ -37,8 +37,12 @@ impl Hub {
         // Where history starts empty, the ids of any earlier run mean nothing: a new epoch says so. A store brings its own.
         engine_config.epoch = Epoch::from_seed(random()?);
         engine_config.hash_seed = random()?;
-        let engine = data::engine(engine_config, &data, store).map_err(StartError::Data)?;
-        let (engine, data) = engine.map_err(|error| {
+        let data = data::open(&data, store).map_err(StartError::Data)?;
+        let engine = match &data {
+            Some(data) => data.engine(engine_config),
+            None => Engine::new(engine_config),
+        };
+        let engine = engine.map_err(|error| {
             StartError::Config(OptionError::new(error.key, "", error.reason, "values that fit together"))
         })?;
         // Before anybody can publish: no event gets past a handler that is still being loaded.
