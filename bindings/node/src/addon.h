@@ -31,6 +31,8 @@ napi_value set_error_class(napi_env env, napi_callback_info info);
 // An instance of it for a refused call; NULL when not even that is possible.
 napi_value make_error(napi_env env, const fanfare_error *err);
 void throw_error(napi_env env, const fanfare_error *err);
+// Fulfils a promise with `value`. Without one it is rejected, with the exception that is pending or else with `err`.
+void settle(napi_env env, napi_deferred deferred, napi_value value, const fanfare_error *err);
 // Throws with a code of the library's and a text of ours.
 void throw_code(napi_env env, fanfare_status code, const char *message);
 void throw_type(napi_env env, const char *what, const char *expected);

@@ -51,6 +51,22 @@ void throw_error(napi_env env, const fanfare_error *err)
         raise_last(env);
 }
 
+void settle(napi_env env, napi_deferred deferred, napi_value value, const fanfare_error *err)
+{
+    napi_value thrown;
+    bool pending = false;
+    if (value) {
+        napi_resolve_deferred(env, deferred, value);
+        return;
+    }
+    napi_value reason = err ? make_error(env, err) : NULL;
+    if (napi_is_exception_pending(env, &pending) == napi_ok && pending
+        && napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
+        reason = thrown;
+    if (reason)
+        napi_reject_deferred(env, deferred, reason);
+}
+
 void throw_code(napi_env env, fanfare_status code, const char *message)
 {
     fanfare_error err = FANFARE_ERROR_INIT;

@@ -29,20 +29,11 @@ static void run_loading(napi_env env, void *data)
 static void finish_loading(napi_env env, napi_status status, void *data)
 {
     loading *job = data;
-    napi_value value = NULL, thrown;
-    bool pending = false;
+    napi_value value = NULL;
     const fanfare_str name = { job->info.name, job->info.name_len };
-    if (status == napi_ok && job->status >= 0 && make_text(env, name, &value) == napi_ok) {
-        napi_resolve_deferred(env, job->deferred, value);
-    } else {
-        if (status == napi_ok && job->status < 0)
-            value = make_error(env, &job->err);
-        if (napi_is_exception_pending(env, &pending) == napi_ok && pending
-            && napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
-            value = thrown;
-        if (value)
-            napi_reject_deferred(env, job->deferred, value);
-    }
+    if (status == napi_ok && job->status >= 0 && make_text(env, name, &value) != napi_ok)
+        raise_last(env);
+    settle(env, job->deferred, value, status == napi_ok && job->status < 0 ? &job->err : NULL);
     napi_delete_async_work(env, job->work);
     free(job);
 }

@@ -128,24 +128,13 @@ static void finish_job(napi_env env, napi_status status, void *data)
 {
     job *job = data;
     box *box = job->box;
-    napi_value value = NULL, thrown;
-    bool pending = false;
+    napi_value value = NULL;
     if (status == napi_ok && job->status >= 0)
         value = outcome(env, job);
-    if (value) {
-        napi_resolve_deferred(env, job->deferred, value);
-    } else {
-        if (status == napi_ok && job->status < 0)
-            value = make_error(env, &job->err);
-        if (napi_is_exception_pending(env, &pending) == napi_ok && pending
-            && napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
-            value = thrown;
-        if (value)
-            napi_reject_deferred(env, job->deferred, value);
-        // A hub that nobody got, or a stop that was refused: the hub is freed only in the first case.
-        if (job->config)
-            end(env, box);
-    }
+    settle(env, job->deferred, value, status == napi_ok && job->status < 0 ? &job->err : NULL);
+    // A hub that nobody got, or a stop that was refused: the hub is freed only in the first case.
+    if (!value && job->config)
+        end(env, box);
     napi_delete_async_work(env, job->work);
     fanfare_config_free(&job->config);
     free(job);
