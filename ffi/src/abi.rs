@@ -136,7 +136,7 @@ pub(crate) unsafe trait Extensible: Copy {
 }
 
 /// All zero.
-fn zeroed<T: Extensible>() -> T {
+pub(crate) fn zeroed<T: Extensible>() -> T {
     // SAFETY: all zero bytes are a valid value of an extensible structure.
     unsafe { std::mem::zeroed() }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use ::fanfare_hub::engine::{Code, HandlerInfo, HandlerStats};
 use ::fanfare_hub::{HANDLERS, HandlerSource};
 
-use crate::abi::{Extensible, fanfare_str, read, write};
+use crate::abi::{Extensible, fanfare_str, read, write, zeroed};
 use crate::failure::Failure;
 use crate::guard::call;
 use crate::hub::{BlockedSignals, fanfare_hub, find};
@@ -218,7 +218,7 @@ pub unsafe extern "C" fn fanfare_load_handler(
         if !info.is_null() {
             // Before anything is done: is the caller's structure one?
             // SAFETY: by contract.
-            unsafe { write(info, &nothing()) }?;
+            unsafe { write(info, &zeroed()) }?;
         }
         in_this_build()?;
         let loaded = hub.with_hub(|running| {
@@ -236,11 +236,6 @@ pub unsafe extern "C" fn fanfare_load_handler(
     };
     // SAFETY: by contract.
     unsafe { call(err, body) }
-}
-
-fn nothing() -> fanfare_handler_info {
-    // SAFETY: all zero bytes are a valid value of an extensible structure.
-    unsafe { std::mem::zeroed() }
 }
 
 /// Unloads the handler of that name; its state goes with it. An event that is in it right now is finished by it. `FANFARE_AGAIN` if
