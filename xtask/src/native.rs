@@ -60,8 +60,8 @@ impl Build {
         matches!(self, Build::Address | Build::Plain)
     }
 
-    /// The folder of the library.
-    fn library(self) -> PathBuf {
+    /// The folder of the libraries.
+    fn libraries(self) -> PathBuf {
         files::target().join(match self {
             Build::Address | Build::Thread => "debug",
             Build::Plain | Build::Valgrind => "release",
@@ -114,7 +114,7 @@ pub(crate) fn test() -> Result<()> {
     build_libraries()?;
     let faults = compile_with("bindings/c/tests/faults.c", "c11", Build::Address, &failing)?;
     run_test(&faults, Build::Address, &[("RUST_BACKTRACE", "0")])?;
-    exports::check_library(&Build::Plain.library().join("libfanfare.so"))?;
+    exports::check_library(&Build::Plain.libraries().join("libfanfare.so"))?;
     header()?;
     for (name, build, sizes) in C_TESTS {
         let program = compile(&format!("bindings/c/tests/{name}.c"), "c11", *build)?;
@@ -190,7 +190,7 @@ pub(crate) fn build_libraries() -> Result<()> {
 fn build_failing() -> Result<PathBuf> {
     Program::cargo().args(["build", "--locked", "-p", "fanfare-ffi", "--features", "failpoints"]).run()?;
     let (built, kept) =
-        (Build::Address.library().join("libfanfare.a"), scratch()?.join("libfanfare-failing.a"));
+        (Build::Address.libraries().join("libfanfare.a"), scratch()?.join("libfanfare-failing.a"));
     fs::copy(&built, &kept).with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(kept)
 }
@@ -215,7 +215,7 @@ fn loading() -> Result<()> {
         .args([&program])
         .args(["-ldl"])
         .run()?;
-    Program::new(&program).args([Build::Plain.library().join("libfanfare.so")]).limit(LIMIT).run()
+    Program::new(&program).args([Build::Plain.libraries().join("libfanfare.so")]).limit(LIMIT).run()
 }
 
 fn examples() -> Result<()> {
@@ -273,7 +273,7 @@ pub(crate) fn compile_plain(source: &str) -> Result<PathBuf> {
 
 /// Compiles and links one program.
 fn compile(source: &str, standard: &str, build: Build) -> Result<PathBuf> {
-    compile_with(source, standard, build, &build.library().join("libfanfare.a"))
+    compile_with(source, standard, build, &build.libraries().join("libfanfare.a"))
 }
 
 /// The same with this archive, where it is linked statically.
@@ -325,7 +325,7 @@ pub(crate) fn scratch() -> Result<PathBuf> {
 fn folder(build: Build) -> Result<PathBuf> {
     let folder = files::target().join("native").join(format!("lib-{}", build.name()));
     fs::create_dir_all(&folder)?;
-    let built = build.library().join("libfanfare.so");
+    let built = build.libraries().join("libfanfare.so");
     let library = folder.join("libfanfare.so.0");
     if build == Build::Valgrind {
         Program::new("strip").args(["-o"]).args([&library, &built]).run()?;
