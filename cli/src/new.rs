@@ -121,7 +121,7 @@ fn project(language: Language, name: &str) -> Project {
             files: vec![
                 file("Cargo.toml", &CARGO.replace("NAME", name)),
                 file("src/lib.rs", include_str!("../../examples/handlers/rust/examples/tally.rs")),
-                file("fanfare-handler/Cargo.toml", GUEST_CARGO),
+                file("fanfare-handler/Cargo.toml", &guest_manifest()),
                 file("fanfare-handler/src/lib.rs", include_str!("../../examples/handlers/rust/src/lib.rs")),
                 file(".gitignore", "/target\n"),
             ],
@@ -135,7 +135,7 @@ fn project(language: Language, name: &str) -> Project {
             files: vec![
                 file("handler.py", include_str!("../../examples/handlers/python/validate.py")),
                 file("wit/handler.wit", include_str!("../../wasi-host/wit/handler.wit")),
-                file("requirements.txt", "componentize-py==0.25.0\n"),
+                file("requirements.txt", &componentize()),
                 file("Makefile", &PYTHON_MAKEFILE.replace("NAME", name)),
             ],
             steps: vec!["pip install -r requirements.txt".to_owned(), "make".to_owned()],
@@ -174,10 +174,16 @@ strip = true
 [workspace]
 "#;
 
-const GUEST_CARGO: &str = r#"[package]
-name = "fanfare-handler"
-description = "Fanfare event handlers in Rust: types, what the hub provides, and one macro"
-version = "0.1.0"
-edition = "2021"
-license = "MIT OR Apache-2.0"
-"#;
+/// The manifest of the guest crate, without what only its examples need.
+fn guest_manifest() -> String {
+    let manifest = include_str!("../../examples/handlers/rust/Cargo.toml").lines();
+    let package =
+        manifest.skip_while(|line| line.starts_with('#')).take_while(|line| !line.starts_with("publish"));
+    package.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The compiler of handlers in Python, in the version that the tests use.
+fn componentize() -> String {
+    let compilers = include_str!("../../examples/handlers/requirements.txt").lines();
+    compilers.filter(|line| line.starts_with("componentize-py")).flat_map(|line| [line, "\n"]).collect()
+}
