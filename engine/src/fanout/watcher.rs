@@ -122,12 +122,12 @@ impl Watcher {
         self.wake();
     }
 
-    /// [`take_dirty`](Self::take_dirty) for who looks at everything anyway.
-    pub(crate) fn clear_dirty(&self) {
+    /// [`take_dirty`](Self::take_dirty) for who looks at everything anyway. False if nothing was dirty.
+    pub(crate) fn clear_dirty(&self) -> bool {
         // Taken out, because nobody may wait for the interests while he holds the list: `Interests` locks them the other way round.
         let mut taken = std::mem::take(&mut self.0.news.lock().dirty);
         if taken.is_empty() {
-            return;
+            return false;
         }
         self.clear_marks(&taken);
         taken.clear();
@@ -136,6 +136,7 @@ impl Watcher {
             // Its memory is used again.
             news.dirty = taken;
         }
+        true
     }
 
     fn clear_marks(&self, topics: &[TopicKey]) {

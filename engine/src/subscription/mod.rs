@@ -25,6 +25,7 @@
 //! **The seam.** The subscription is registered with its topics before its start is resolved, and it reads up to the
 //! committed position only. So an event is either found in history or announced to the watcher: none is between.
 
+mod entry;
 mod filter;
 mod pull;
 mod replay;
@@ -44,7 +45,7 @@ use crate::fanout::Watcher;
 use crate::handler::HandlerError;
 use crate::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -214,6 +215,9 @@ struct Shared {
     lag: LagPolicy,
     /// How many connections read through this cursor. Relaxed: shown to people, nothing depends on it.
     readers: AtomicUsize,
+    /// The last `poll` took all there was: unless something is dirty, the next one need not look. Relaxed: it says so to the
+    /// same reader, and the watcher's list orders it after what publishers did.
+    rested: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -240,6 +244,7 @@ impl Subscription {
                 watcher: watcher.clone(),
                 lag: options.lag,
                 readers: AtomicUsize::new(1),
+                rested: AtomicBool::new(false),
                 state: Mutex::new(state),
             });
             let weak: WeakAny = Arc::<Shared>::downgrade(&shared);
@@ -291,13 +296,20 @@ impl Subscription {
     pub fn poll(&self, cx: &mut Context<'_>, out: &mut Vec<Frame>, max_bytes: usize) -> Poll<Pulled> {
         let watcher = &self.0.watcher;
         loop {
-            watcher.clear_dirty();
-            let before = out.len();
-            match self.pull(out, max_bytes) {
-                Pulled::Idle if out.len() == before => {}
-                // Not `Pending`: the caller has frames to take.
-                Pulled::Idle => return Poll::Ready(Pulled::More),
-                pulled => return Poll::Ready(pulled),
+            let dirty = watcher.clear_dirty();
+            if self.0.rested.swap(false, Ordering::Relaxed) && !dirty {
+                // Nothing has come since.
+            } else {
+                let before = out.len();
+                match self.pull(out, max_bytes) {
+                    Pulled::Idle if out.len() == before => {}
+                    // Not `Pending`: the caller has frames to take.
+                    Pulled::Idle => {
+                        self.0.rested.store(true, Ordering::Relaxed);
+                        return Poll::Ready(Pulled::More);
+                    }
+                    pulled => return Poll::Ready(pulled),
+                }
             }
             watcher.set_waker(cx.waker());
             if watcher.park() {

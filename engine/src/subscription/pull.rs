@@ -1,6 +1,7 @@
 //! Pulling: merging rings by position, filtering, and telling what is lost.
 
 use super::LagPolicy;
+use super::entry::Entry;
 use super::filter::Filter;
 use super::replay::{Answer, Item, Replay};
 use crate::core::Core;
@@ -52,97 +53,6 @@ pub(super) enum Arrival {
     Resuming,
     /// It has been here all the time.
     Present,
-}
-
-/// A topic of a subscription.
-pub(super) struct Entry {
-    topic: Arc<Topic>,
-    /// The index to look at next.
-    next: u64,
-    /// Losses up to this position are told, or happened before the topic was entered.
-    told: u64,
-    /// Read from behind this position on.
-    since: u64,
-    /// While conflating: where reading of what conflation has kept stands.
-    kept_from: Option<u64>,
-    /// The next frame, during a pull.
-    head: Option<Frame>,
-}
-
-/// The ring has overtaken the entry.
-struct Overtaken;
-
-impl Entry {
-    pub(super) fn new(topic: Arc<Topic>, next: u64, told: u64) -> Self {
-        Self { topic, next, told, since: 0, kept_from: None, head: None }
-    }
-
-    /// A topic that is entered later, to be read from behind `newest` on.
-    pub(super) fn late(topic: Arc<Topic>, next: u64, newest: u64) -> Self {
-        Self { since: newest, ..Self::new(topic, next, newest) }
-    }
-
-    /// Whether nothing will ever follow.
-    fn is_finished(&self) -> bool {
-        // Closed is read first: then the tail is the last one.
-        self.topic.ring.is_closed() && self.kept_from.is_none() && self.next >= self.topic.ring.tail()
-    }
-
-    /// Finds the next frame up to position `through` that is behind `cursor`.
-    fn fill(&mut self, core: &Core, cursor: u64, through: u64, missed: &mut bool) -> Result<(), Overtaken> {
-        if let Some(from) = self.kept_from {
-            let from = from.max(cursor);
-            // Held until `next` is found, so that nothing goes from the ring to what is kept in between.
-            let log = core.log.lock();
-            let (kept, lost_through) = log.kept_after(self.topic.key, from);
-            *missed = lost_through > from;
-            self.kept_from = kept.is_some().then(|| from.max(lost_through));
-            match kept {
-                Some(frame) => {
-                    self.head = (frame.seq() <= through).then_some(frame);
-                    return Ok(());
-                }
-                None => self.next = self.topic.ring.first_after(from),
-            }
-        }
-        loop {
-            match self.topic.ring.get(self.next) {
-                Found::Frame(frame) if frame.seq() <= cursor => self.next += 1,
-                Found::Frame(frame) if frame.seq() <= through => {
-                    self.head = Some(frame);
-                    return Ok(());
-                }
-                Found::Frame(_) | Found::NotYet => return Ok(()),
-                Found::Gone => return Err(Overtaken),
-            }
-        }
-    }
-
-    /// Goes to the first retained event behind `seq` and counts all that is lost before it as told. False, and nothing
-    /// done, if that is more than what is lost through `limit`.
-    fn skip_losses(&mut self, seq: u64, limit: u64) -> bool {
-        let ring = &self.topic.ring;
-        loop {
-            let lost_through = ring.lost_through();
-            if lost_through > limit {
-                return false;
-            }
-            let next = ring.first_after(seq.max(lost_through));
-            // If something was evicted meanwhile, `next` may be behind it and nobody would be told.
-            if ring.lost_through() == lost_through {
-                (self.told, self.next) = (lost_through, next);
-                return true;
-            }
-        }
-    }
-
-    /// Passes over the frame at hand.
-    fn step(&mut self, seq: u64) {
-        match &mut self.kept_from {
-            Some(from) => *from = seq,
-            None => self.next += 1,
-        }
-    }
 }
 
 impl State {
@@ -217,7 +127,9 @@ impl State {
         max_bytes: usize,
         through: u64,
     ) -> Pulled {
-        out.append(&mut self.greeting);
+        if !self.greeting.is_empty() {
+            out.append(&mut self.greeting);
+        }
         if self.lapped {
             return Pulled::Lapped;
         }
@@ -228,25 +140,22 @@ impl State {
         {
             return pulled;
         }
-        if let Some(pulled) = self.look_for_losses(core, lag) {
+        if let Some(pulled) = self.look_for_losses(core, lag, committed) {
             return pulled;
-        }
-        if self.entries.iter().any(|entry| entry.told > committed) {
-            // A batch longer than history is being committed: what is left of it comes with the next pull.
-            return Pulled::More;
         }
         let all = through >= committed;
         let through = committed.min(through);
         let pulled = match &self.entries[..] {
             [only] if only.kept_from.is_none() => self.read(core, out, max_bytes, through),
-            _ => self.merge(core, out, max_bytes, through),
+            _ => {
+                let pulled = self.merge(core, out, max_bytes, through);
+                self.entries.iter_mut().for_each(|entry| entry.head = None);
+                pulled
+            }
         };
         if all && pulled == Pulled::Idle {
             // It has caught up: from now on it is a reader like any other.
             self.from_journal = false;
-        }
-        for entry in &mut self.entries {
-            entry.head = None;
         }
         pulled
     }
@@ -359,37 +268,51 @@ impl State {
     }
 
     /// Notes what the rings have let go since the last pull; something if that ends this pull, or the subscription.
-    fn look_for_losses(&mut self, core: &Core, lag: LagPolicy) -> Option<Pulled> {
-        for entry in &mut self.entries {
-            let lost_through = entry.topic.ring.lost_through();
-            if lost_through <= self.cursor.max(entry.told) {
-                continue;
-            }
-            if self.from_journal {
-                return Some(Pulled::More);
-            }
-            if let Arrival::FirstVisit { newest } = self.arrival
-                && entry.skip_losses(self.cursor, newest)
+    #[inline]
+    fn look_for_losses(&mut self, core: &Core, lag: LagPolicy, committed: u64) -> Option<Pulled> {
+        // Whether a batch longer than history is being committed: what is left of it comes with the next pull.
+        let mut ahead = false;
+        for at in 0..self.entries.len() {
+            let entry = &self.entries[at];
+            if entry.topic.ring.lost_through() > self.cursor.max(entry.told)
+                && let Some(pulled) = self.lose(core, lag, at)
             {
-                continue;
+                return Some(pulled);
             }
-            let resuming = self.arrival == Arrival::Resuming;
-            if lag == LagPolicy::Conflate && !resuming {
-                entry.kept_from.get_or_insert(self.cursor.max(entry.told));
-                entry.told = lost_through;
-            } else if lag == LagPolicy::Disconnect && !resuming && self.gap.is_none() {
-                core.counters.lapped();
-                self.lapped = true;
-                return Some(Pulled::Lapped);
-            } else {
-                self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
-                entry.skip_losses(self.cursor, u64::MAX);
-            }
+            ahead |= self.entries[at].told > committed;
+        }
+        ahead.then_some(Pulled::More)
+    }
+
+    /// Notes what the ring of an entry has let go.
+    #[cold]
+    fn lose(&mut self, core: &Core, lag: LagPolicy, at: usize) -> Option<Pulled> {
+        if self.from_journal {
+            return Some(Pulled::More);
+        }
+        let entry = &mut self.entries[at];
+        if let Arrival::FirstVisit { newest } = self.arrival
+            && entry.skip_losses(self.cursor, newest)
+        {
+            return None;
+        }
+        let resuming = self.arrival == Arrival::Resuming;
+        if lag == LagPolicy::Conflate && !resuming {
+            entry.kept_from.get_or_insert(self.cursor.max(entry.told));
+            entry.told = entry.topic.ring.lost_through();
+        } else if lag == LagPolicy::Disconnect && !resuming && self.gap.is_none() {
+            core.counters.lapped();
+            self.lapped = true;
+            return Some(Pulled::Lapped);
+        } else {
+            self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
+            entry.skip_losses(self.cursor, u64::MAX);
         }
         None
     }
 
     /// [`merge`](Self::merge) for one topic and nothing but its ring, as nearly all readers are: there is nothing to compare.
+    #[inline]
     fn read(&mut self, core: &Core, out: &mut Vec<Frame>, max_bytes: usize, through: u64) -> Pulled {
         let mut bytes = 0;
         loop {
@@ -429,8 +352,11 @@ impl State {
     }
 
     /// Nothing more is there up to `through`.
+    #[inline]
     fn caught_up(&mut self, core: &Core, out: &mut Vec<Frame>, through: u64) -> Pulled {
-        self.tell_gap(core, None, through, out);
+        if self.gap.is_some() {
+            self.tell_gap(core, None, through, out);
+        }
         self.cursor = self.cursor.max(through);
         self.arrival = Arrival::Present;
         let ended = !self.entries.is_empty() && self.entries.iter().all(Entry::is_finished);

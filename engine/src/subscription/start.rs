@@ -1,7 +1,8 @@
 //! Entering and leaving topics, and where reading starts.
 
+use super::entry::Entry;
 use super::filter::Filter;
-use super::pull::{Arrival, Entry, State};
+use super::pull::{Arrival, State};
 use super::{LagPolicy, Start, SubscribeError, SubscribeOptions};
 use crate::core::Core;
 use crate::draft::{Draft, Field, InvalidField, Reason, check_client, check_event_type, check_topic};
