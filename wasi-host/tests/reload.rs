@@ -5,11 +5,13 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use fanfare_engine::Verdict;
+use fanfare_engine::{Draft, Verdict};
 use fanfare_wasi_host::FileWatch;
-use support::exchange::{self, eventually, says};
+use support::exchange::{self, eventually, says, says_beside};
 use support::*;
 
 /// Puts a file into its place in one step, as a careful build does.
@@ -24,6 +26,58 @@ fn replace(file: &Path, bytes: &[u8]) {
 fn reloads_under_load_lose_nothing() {
     exchange::under_load(20, Duration::ZERO);
     exchange::under_load(50, Duration::from_millis(100));
+}
+
+/// A module that takes its time to compile, and then answers this letter.
+fn large(letter: char) -> Vec<u8> {
+    let steps: String = (1..40)
+        .map(|step| {
+            format!(
+                "(local.set $x (i32.rotl (i32.mul (local.get $x) (i32.const {step}7)) (i32.const {step})))"
+            )
+        })
+        .collect();
+    let functions: String =
+        (0..1_000).map(|_| format!("(func (param $x i32) (result i32) {steps} (local.get $x))")).collect();
+    let module = says_beside(letter, &functions);
+    assert!(module.len() > 300_000, "{}", module.len());
+    module
+}
+
+/// Events are published, and handled by the old code, while new code is being compiled.
+#[test]
+fn compiling_keeps_no_event_waiting() {
+    const ENOUGH: u32 = 10;
+    let handler = Arc::new(load(&says('a')).expect("sound"));
+    let engine = engine_with(Arc::clone(&handler));
+    // Odd while a reload is under way.
+    let round = AtomicU32::new(0);
+    let seen = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Once is enough, unless this machine let nobody else run meanwhile.
+            for letter in ['b', 'c'].into_iter().cycle().take(20) {
+                let module = large(letter);
+                round.fetch_add(1, Ordering::SeqCst);
+                handler.reload(&module).expect("sound");
+                round.fetch_add(1, Ordering::SeqCst);
+                if seen.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        });
+        let mut during = (0, 0);
+        while !seen.load(Ordering::SeqCst) && round.load(Ordering::SeqCst) < 40 {
+            let now = round.load(Ordering::SeqCst);
+            engine.publish(Draft::new("t", "x"), NOW).expect("no fault");
+            if now % 2 == 1 && round.load(Ordering::SeqCst) == now {
+                during = if during.0 == now { (now, during.1 + 1) } else { (now, 1) };
+                seen.store(during.1 == ENOUGH, Ordering::SeqCst);
+            }
+        }
+        assert!(seen.load(Ordering::SeqCst), "no {ENOUGH} events were published while code was compiled");
+    });
+    assert!(stats(&handler).reloads >= 1);
 }
 
 #[test]

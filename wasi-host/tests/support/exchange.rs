@@ -11,13 +11,22 @@ use super::*;
 /// Answers this letter twice, written by two stores with a loop in between: half of one code and half of another would
 /// show.
 pub(crate) fn says(letter: char) -> Vec<u8> {
+    transform(&twice(letter))
+}
+
+/// The same in a module with more functions.
+pub(crate) fn says_beside(letter: char, functions: &str) -> Vec<u8> {
+    transform_beside(&twice(letter), functions)
+}
+
+fn twice(letter: char) -> String {
     let letter = u32::from(letter);
-    transform(&format!(
+    format!(
         "(i32.store8 (i32.const 64) (i32.const {letter}))
          (loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 500))))
          (i32.store8 (i32.const 65) (i32.const {letter})) {}",
         answer(2, "(i32.const 64)", "(i32.const 2)")
-    ))
+    )
 }
 
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {

@@ -60,12 +60,18 @@ fn imports(_: &str) -> &'static str {
 
 /// A module whose `transform` runs these instructions and leaves a pointer to its outcome. `$d` and `$n` are the data.
 pub(crate) fn transform(code: &str) -> Vec<u8> {
+    transform_beside(code, "")
+}
+
+/// The same beside other functions.
+pub(crate) fn transform_beside(code: &str, functions: &str) -> Vec<u8> {
     module(&format!(
         r#"(func $transform (export "transform")
             (param $topic i32) (param $topic_n i32) (param $has_kind i32) (param $kind i32) (param $kind_n i32)
             (param $has_id i32) (param $id i32) (param $id_n i32) (param $d i32) (param $n i32) (result i32)
             (local $i i32)
-            {code})"#
+            {code})
+        {functions}"#
     ))
 }
 
