@@ -59,6 +59,8 @@ fn start(handlers: &[String], cache: &Path) -> Duration {
         ("handlers", handlers.join(",").as_str()),
         ("handler.cache_dir", &cache.display().to_string()),
         ("handler.time", "1s"),
+        // What the examples ask for.
+        ("handler.config", "words=darn,drop=debug,rate=2"),
     ] {
         loader.flag("--set", key, value).expect("an option");
     }

@@ -142,14 +142,16 @@ fn compile_examples() -> Result<()> {
 
 fn compile(target: &Path, source: &Path, to: &Path) -> Result<()> {
     let name = source.file_stem().context("a handler has a name")?;
-    // Python needs more memory and time to begin than handlers usually have.
-    let limits = ["--set", "handler.memory=128MiB", "--set", "handler.time=20s"];
+    // Python needs more memory and time to begin than handlers usually have, and some examples do not begin without values; those that
+    // they run with are given to them when they run.
+    let settings =
+        ["handler.memory=128MiB", "handler.time=20s", "handler.config=words=darn,drop=debug,rate=2"];
     Program::new(target.join("debug/fanfare"))
         .args(["compile"])
         .args([source])
         .args(["-o"])
         .args([to.join(name).with_extension("compiled")])
-        .args(limits)
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
         .env("XDG_CACHE_HOME", target.join("guests/cache"))
         .output()
         .map(drop)
