@@ -118,8 +118,8 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "calls",
         usage: "",
-        help: "What a call costs from C, Python and Node, an event by `for await` and `async for`, and\n\
-               a cold start to the first answer. Half a minute, on a quiet machine.",
+        help: "What a call costs from C, Python and Node, an event by `for await` and `async for`,\n\
+               and a cold start to the first answer. Half a minute, on a quiet machine.",
         run: |steps, _| {
             steps.step("libraries", native::build_libraries)?;
             steps.step("python package", python_binding::install)?;
