@@ -306,7 +306,7 @@ export class Fanfare extends EventEmitter<FanfareEvents> {
    * it: that of the file without its ending, or the one given, with a number if it is taken. Compiles on a thread of the pool.
    */
   loadHandler(topics: string, source: string | URL | Uint8Array, options?: { name?: string }): Promise<string>;
-  /** Unloads a handler; its state goes with it. False if there is none of that name. */
+  /** Unloads a handler; with `data` its state stays for the next of its name. False if there is none of that name. */
   unloadHandler(name: string): boolean;
   /** The handlers and what they have done, in the order in which events pass them. */
   handlers(): HandlerInfo[];

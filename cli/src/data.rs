@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use fanfare_hub::store::{Config, Durability, Report, Store};
@@ -16,6 +17,7 @@ Examples:
   fanfare data check history                   is every byte as it was written?
   fanfare data export history > all.ndjson     one line for each event
   fanfare data import copy < all.ndjson        into a new folder
+  fanfare data forget history tally            delete what the handler 'tally' has kept in it
 
 A hub that runs has its folder for itself: stop it before.";
 
@@ -37,6 +39,17 @@ enum What {
     Export(Folder),
     /// Read an export from standard input into an empty folder. Ids keep their numbers and get another epoch
     Import(Folder),
+    /// Delete what a handler has kept, by its name
+    Forget(Forget),
+}
+
+#[derive(Args, Debug)]
+struct Forget {
+    #[command(flatten)]
+    folder: Folder,
+    /// The handler, as `stats` names it
+    #[arg(value_name = "HANDLER")]
+    handler: String,
 }
 
 #[derive(Args, Debug)]
@@ -53,6 +66,7 @@ pub(crate) fn run(data: &Data) -> Result<(), Failure> {
         What::Stats(folder) => stats(&folder.open()?),
         What::Export(folder) => export(&folder.open()?),
         What::Import(folder) => import(&open(folder)?),
+        What::Forget(Forget { folder, handler }) => forget(&folder.open()?, handler),
     }
 }
 
@@ -113,6 +127,9 @@ fn stats(store: &Store) -> Result<(), Failure> {
         stats.newest,
         stats.next,
     ))?;
+    for (handler, keys, bytes) in store.tables() {
+        output.line(&format!("state   {handler}: {keys} keys, {bytes} bytes"))?;
+    }
     output.flush()?;
     close(store)
 }
@@ -135,6 +152,18 @@ fn import(store: &Store) -> Result<(), Failure> {
     let report = store.import(&mut io::stdin().lock()).map_err(Failure::runtime)?;
     close(store)?;
     tell(&report, "imported");
+    Ok(())
+}
+
+fn forget(store: &Store, handler: &str) -> Result<(), Failure> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let keys = store.delete_table(handler, now_ms).map_err(Failure::runtime)?;
+    close(store)?;
+    if keys == 0 {
+        return Err(Failure::runtime(format_args!("there is no state of a handler {handler}")));
+    }
+    note(&format!("{keys} keys of {handler} deleted"));
     Ok(())
 }
 

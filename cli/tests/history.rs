@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 
-use support::history::{Event, Hub, answer, connect, killed_it_loses_nothing, position, publish};
+use support::history::{Event, Hub, Tmpfs, answer, connect, killed_it_loses_nothing, position, publish};
 use support::{run, run_with_input};
 
 #[test]
@@ -190,35 +190,12 @@ fn the_disk_is_counted() {
     hub.stop();
 }
 
-/// A small file system of its own; unmounted at the end.
-struct Tmpfs(tempfile::TempDir);
-
-impl Tmpfs {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut mount = std::process::Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"]).arg(dir.path()).status();
-        assert!(
-            mounted.expect("runs mount").success(),
-            "this test mounts a small tmpfs, for which it has to be root"
-        );
-        Self(dir)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // A folder that stays mounted is told by its removal, which fails.
-        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_refuses_publishers_and_nothing_else() {
     let disk = Tmpfs::new();
     let settings = ["history.durability=always", "history.events=4"];
-    let hub = Hub::start(&disk.0.path().join("data"), &settings);
-    let ballast = disk.0.path().join("ballast");
+    let hub = Hub::start(&disk.path().join("data"), &settings);
+    let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![1; 128 << 10]).expect("there is room");
     let mut live = hub.read("t", "", None);
     let mut socket = connect(&hub.address);
@@ -241,7 +218,7 @@ fn a_full_disk_refuses_publishers_and_nothing_else() {
     taken.push(publish(&mut socket, "t", "room again").expect("an answer").expect("is taken"));
     assert_eq!(live.data(1), ["room again"], "without a restart, and nothing of what was refused");
     hub.kill();
-    let hub = Hub::start(&disk.0.path().join("data"), &settings);
+    let hub = Hub::start(&disk.path().join("data"), &settings);
     assert_eq!(ids(hub.read("t", "replay=all", None).take(taken.len())), taken);
     hub.stop();
 }

@@ -238,8 +238,8 @@ pub unsafe extern "C" fn fanfare_load_handler(
     unsafe { call(err, body) }
 }
 
-/// Unloads the handler of that name; its state goes with it. An event that is in it right now is finished by it. `FANFARE_AGAIN` if
-/// there is none of that name. *Borrows* the name. Any thread.
+/// Unloads the handler of that name. With `data` its state stays, for the next of its name; else it goes with it. An event that
+/// is in it right now is finished by it. `FANFARE_AGAIN` if there is none of that name. *Borrows* the name. Any thread.
 ///
 /// Errors: `INVALID_PARAMETER` for a name that is no text; `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
 ///

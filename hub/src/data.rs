@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_secs(2);
 fanfare_engine::options! {
     /// Where history is kept.
     pub struct Config {
-        /// Folder in which events are kept over restarts, made if need be; one process at a time uses it. Empty = history is
+        /// Folder in which events and handlers' state are kept over restarts, made if need be; one process at a time uses it. Empty = they are
         /// in memory only.
         ["data"] dir: Option<PathBuf> = Kind::Path, "";
     }

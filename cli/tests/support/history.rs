@@ -8,6 +8,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -224,4 +225,31 @@ pub fn killed_it_loses_nothing(rounds: u64) {
     let (code, out, err) = run(&["data", "check", dir.path().to_str().expect("UTF-8")]);
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.starts_with(&format!("{} events\n", all.len())), "{out}");
+}
+
+/// A small file system of its own; unmounted at the end.
+pub struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"]).arg(dir.path()).status();
+        assert!(
+            mounted.expect("runs mount").success(),
+            "this test mounts a small tmpfs, for which it has to be root"
+        );
+        Self(dir)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // A folder that stays mounted is told by its removal, which fails.
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
 }

@@ -6,6 +6,7 @@
 )]
 
 pub mod history;
+pub mod state;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Output, Stdio};

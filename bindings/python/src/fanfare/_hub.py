@@ -216,7 +216,7 @@ class Hub:
         return loaded.decode()
 
     def unload_handler(self, name: str) -> bool:
-        """Unloads a handler; its state goes with it. False if there is none of that name."""
+        """Unloads a handler; with `data` its state stays. False if there is none of that name."""
         views = Views()
         return self._handle.call(lib.fanfare_unload_handler, views.one(name)) == c.OK
 
