@@ -123,6 +123,7 @@ fn project(language: Language, name: &str) -> Project {
                 file("src/lib.rs", include_str!("../../examples/handlers/rust/examples/tally.rs")),
                 file("fanfare-handler/Cargo.toml", &guest_manifest()),
                 file("fanfare-handler/src/lib.rs", include_str!("../../examples/handlers/rust/src/lib.rs")),
+                file("fanfare-handler/src/abi.rs", include_str!("../../examples/handlers/rust/src/abi.rs")),
                 file(".gitignore", "/target\n"),
             ],
             steps: vec![

@@ -43,11 +43,19 @@ typedef struct {
 
 enum { PASS, DROP, REPLACE, EMIT, REJECT };
 
+enum { ADMIT, GREET, REFUSE };
+
+/* Also a welcome: both are three words, the second and third a text or a list of events. */
 typedef struct {
     uint32_t tag;
     const void *ptr;
     size_t len;
 } outcome;
+
+typedef struct {
+    const void *ptr;
+    size_t len;
+} list;
 
 _Static_assert(sizeof(event) == 40 && sizeof(outcome) == 12, "the canonical ABI's layout");
 
@@ -56,6 +64,7 @@ _Static_assert(sizeof(event) == 40 && sizeof(outcome) == 12, "the canonical ABI'
 
 IMPORT("script/host", "name") void host_name(text *);
 IMPORT("script/host", "text") void host_text(text *);
+IMPORT("script/host", "found") void host_found(uint32_t, uint32_t, uint32_t);
 IMPORT("script/host", "fail") void host_fail(uint32_t, const char *, size_t);
 IMPORT("handler/log", "log") void host_log(uint32_t, const char *, size_t);
 IMPORT("handler/config", "get") void host_config_get(const char *, size_t, option *);
@@ -73,9 +82,12 @@ static JSRuntime *runtime;
 static JSContext *context;
 /* What the script's file is called. */
 static char *file_name;
-/* Its exports. */
-static JSValue transform;
+/* Its exports; those that it does without are undefined. */
+static JSValue transform, on_subscribe, tick, transform_batch;
+/* Which of them is called, for messages. */
+static const char *called = "transform";
 static JSAtom atom_topic, atom_kind, atom_id, atom_data, atom_reject, atom_tag, atom_val;
+static JSAtom atom_topics, atom_kinds, atom_client, atom_last_event_id, atom_refuse;
 
 /* ---- Failing ---- */
 
@@ -168,9 +180,9 @@ static JSValue settled(JSValue value, const char *what) {
 /* What a call holds on to until its answer has been read: texts of QuickJS, and memory of malloc. */
 static struct {
     const char **texts;
-    size_t count, room;
-    void *events;
-    const char *arguments[4];
+    size_t texts_count, texts_room;
+    void **blocks;
+    size_t blocks_count, blocks_room;
 } held;
 
 EXPORT("cabi_realloc") void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
@@ -186,27 +198,47 @@ static text hold(JSValueConst value) {
     text made;
     made.ptr = JS_ToCStringLen(context, &made.len, value);
     if (made.ptr == NULL) fail_exception();
-    if (held.count == held.room) {
-        held.room = held.room * 2 + 16;
-        held.texts = realloc(held.texts, held.room * sizeof *held.texts);
+    if (held.texts_count == held.texts_room) {
+        held.texts_room = held.texts_room * 2 + 16;
+        held.texts = realloc(held.texts, held.texts_room * sizeof *held.texts);
         if (held.texts == NULL) __builtin_trap();
     }
-    held.texts[held.count++] = made.ptr;
+    held.texts[held.texts_count++] = made.ptr;
     unsigned char *at = (unsigned char *)made.ptr;
     for (size_t i = 0; i + 2 < made.len; i++)
         if (at[i] == 0xed && at[i + 1] >= 0xa0) memcpy(at + i, "\xef\xbf\xbd", 3);
     return made;
 }
 
-static void let_go(void) {
-    for (size_t i = 0; i < held.count; i++) JS_FreeCString(context, held.texts[i]);
-    held.count = 0;
-    free(held.events);
-    held.events = NULL;
-    for (size_t i = 0; i < 4; i++) {
-        free((void *)held.arguments[i]);
-        held.arguments[i] = NULL;
+/* Memory of malloc, until the call ends. What has no bytes is no memory. */
+static void hold_block(const void *at, size_t bytes) {
+    if (bytes == 0) return;
+    if (held.blocks_count == held.blocks_room) {
+        held.blocks_room = held.blocks_room * 2 + 16;
+        held.blocks = realloc(held.blocks, held.blocks_room * sizeof *held.blocks);
+        if (held.blocks == NULL) __builtin_trap();
     }
+    held.blocks[held.blocks_count++] = (void *)at;
+}
+
+static void hold_option(option from) {
+    if (from.is_some & 1) hold_block(from.text.ptr, from.text.len);
+}
+
+/* New memory of zeros, until the call ends. */
+static void *hold_new(size_t count, size_t bytes) {
+    if (count == 0) return NULL;
+    void *made = calloc(count, bytes);
+    if (made == NULL) __builtin_trap();
+    hold_block(made, count * bytes);
+    return made;
+}
+
+static void let_go(void) {
+    for (size_t i = 0; i < held.texts_count; i++) JS_FreeCString(context, held.texts[i]);
+    held.texts_count = 0;
+    for (size_t i = 0; i < held.blocks_count; i++) free(held.blocks[i]);
+    held.blocks_count = 0;
 }
 
 /* A text of the hub's as a value; the memory is freed. */
@@ -216,217 +248,7 @@ static JSValue taken(text from) {
     return value;
 }
 
-/* ---- What scripts import ---- */
-
-/* An argument as text, which is freed by JS_FreeCString; false when an exception is under way. */
-static bool argument(JSValueConst value, text *into) {
-    into->ptr = JS_ToCStringLen(context, &into->len, value);
-    return into->ptr != NULL;
-}
-
-/* A time to live: a number of milliseconds, or nothing. */
-static bool ttl_of(JSValueConst value, uint32_t *is_some, uint64_t *ttl) {
-    double ms;
-    *is_some = 0;
-    *ttl = 0;
-    if (JS_IsUndefined(value) || JS_IsNull(value)) return true;
-    if (JS_ToFloat64(context, &ms, value)) return false;
-    if (!(ms >= 1 && ms <= 9007199254740991.0)) {
-        JS_ThrowRangeError(context, "a time to live is a number of milliseconds, at least 1");
-        return false;
-    }
-    *is_some = 1;
-    *ttl = (uint64_t)ms;
-    return true;
-}
-
-static JSValue kv_refused(uint8_t why) {
-    static const char *const causes[] = {
-        "the state of this handler is full (handler.state_bytes)",
-        "a key has 1 to 255 bytes",
-        "the value is not a whole number of 64 bits",
-    };
-    return JS_ThrowRangeError(context, "%s", causes[why < 3 ? why : 2]);
-}
-
-#define ARGUMENT(n) ((n) < count ? values[n] : JS_UNDEFINED)
-#define FUNCTION(name) static JSValue name(JSContext *ctx, JSValueConst this, int count, JSValueConst *values)
-
-FUNCTION(config_get) {
-    (void)ctx, (void)this;
-    text key;
-    option value;
-    if (!argument(ARGUMENT(0), &key)) return JS_EXCEPTION;
-    host_config_get(key.ptr, key.len, &value);
-    JS_FreeCString(context, key.ptr);
-    return value.is_some & 1 ? taken(value.text) : JS_UNDEFINED;
-}
-
-FUNCTION(clock_now) {
-    (void)this, (void)count, (void)values;
-    return JS_NewInt64(ctx, (int64_t)host_now());
-}
-
-FUNCTION(kv_get) {
-    (void)ctx, (void)this;
-    text key;
-    option value;
-    if (!argument(ARGUMENT(0), &key)) return JS_EXCEPTION;
-    host_kv_get(key.ptr, key.len, &value);
-    JS_FreeCString(context, key.ptr);
-    return value.is_some & 1 ? taken(value.text) : JS_UNDEFINED;
-}
-
-FUNCTION(kv_set) {
-    (void)ctx, (void)this;
-    text key, value;
-    uint32_t has_ttl;
-    uint64_t ttl;
-    uint8_t result[2];
-    if (!ttl_of(ARGUMENT(2), &has_ttl, &ttl) || !argument(ARGUMENT(0), &key)) return JS_EXCEPTION;
-    if (!argument(ARGUMENT(1), &value)) {
-        JS_FreeCString(context, key.ptr);
-        return JS_EXCEPTION;
-    }
-    host_kv_set(key.ptr, key.len, value.ptr, value.len, has_ttl, ttl, result);
-    JS_FreeCString(context, key.ptr);
-    JS_FreeCString(context, value.ptr);
-    return result[0] ? kv_refused(result[1]) : JS_UNDEFINED;
-}
-
-FUNCTION(kv_delete) {
-    (void)this;
-    text key;
-    if (!argument(ARGUMENT(0), &key)) return JS_EXCEPTION;
-    uint32_t was_there = host_kv_delete(key.ptr, key.len);
-    JS_FreeCString(context, key.ptr);
-    return JS_NewBool(ctx, was_there & 1);
-}
-
-FUNCTION(kv_increment) {
-    (void)this;
-    text key;
-    double by = 1;
-    uint32_t has_ttl;
-    uint64_t ttl;
-    struct {
-        uint32_t is_error;
-        union {
-            int64_t sum;
-            uint8_t error;
-        };
-    } result;
-    if (!JS_IsUndefined(ARGUMENT(1)) && JS_ToFloat64(ctx, &by, values[1])) return JS_EXCEPTION;
-    if (!(by >= -9007199254740991.0 && by <= 9007199254740991.0 && (double)(int64_t)by == by))
-        return JS_ThrowRangeError(ctx, "kv.increment adds a whole number");
-    if (!ttl_of(ARGUMENT(2), &has_ttl, &ttl) || !argument(ARGUMENT(0), &key)) return JS_EXCEPTION;
-    host_kv_increment(key.ptr, key.len, (int64_t)by, has_ttl, ttl, &result);
-    JS_FreeCString(context, key.ptr);
-    if (result.is_error & 1) return kv_refused(result.error);
-    if (result.sum > 9007199254740991 || result.sum < -9007199254740991)
-        return JS_ThrowRangeError(ctx, "the sum is beyond what a number holds exactly; it has been stored");
-    return JS_NewInt64(ctx, result.sum);
-}
-
-FUNCTION(kv_compare_and_set) {
-    (void)this;
-    text key, expected = {NULL, 0}, value;
-    bool any = !JS_IsUndefined(ARGUMENT(1)) && !JS_IsNull(ARGUMENT(1));
-    uint32_t has_ttl;
-    uint64_t ttl;
-    uint8_t result[2];
-    if (!ttl_of(ARGUMENT(3), &has_ttl, &ttl) || !argument(ARGUMENT(0), &key)) return JS_EXCEPTION;
-    if ((any && !argument(values[1], &expected)) || !argument(ARGUMENT(2), &value)) {
-        JS_FreeCString(context, key.ptr);
-        if (expected.ptr) JS_FreeCString(context, expected.ptr);
-        return JS_EXCEPTION;
-    }
-    host_kv_compare_and_set(
-        key.ptr, key.len, any, expected.ptr, expected.len, value.ptr, value.len, has_ttl, ttl, result);
-    JS_FreeCString(context, key.ptr);
-    JS_FreeCString(context, value.ptr);
-    if (expected.ptr) JS_FreeCString(context, expected.ptr);
-    return result[0] ? kv_refused(result[1]) : JS_NewBool(ctx, result[1] & 1);
-}
-
-/* Writes its arguments in one line: texts as they are, objects as JSON. `level` is the contract's number. */
-static JSValue log_line(JSContext *ctx, JSValueConst this, int count, JSValueConst *values, int level) {
-    (void)this;
-    JSValue line = JS_NewString(ctx, "");
-    for (int i = 0; i < count; i++) {
-        bool object = JS_IsObject(values[i]) && !JS_IsError(values[i]) && !JS_IsFunction(ctx, values[i]);
-        JSValue shown = object ? JS_JSONStringify(ctx, values[i], JS_UNDEFINED, JS_UNDEFINED) : JS_DupValue(ctx, values[i]);
-        if (JS_IsException(shown)) {
-            JS_FreeValue(ctx, line);
-            return JS_EXCEPTION;
-        }
-        text part, before;
-        if (!argument(line, &before)) return JS_EXCEPTION;
-        if (!argument(shown, &part)) {
-            JS_FreeCString(ctx, before.ptr);
-            return JS_EXCEPTION;
-        }
-        size_t len = before.len + part.len + (i > 0);
-        char *joined = malloc(len + 1);
-        if (joined == NULL) return JS_ThrowOutOfMemory(ctx);
-        memcpy(joined, before.ptr, before.len);
-        if (i > 0) joined[before.len] = ' ';
-        memcpy(joined + before.len + (i > 0), part.ptr, part.len);
-        JS_FreeCString(ctx, before.ptr);
-        JS_FreeCString(ctx, part.ptr);
-        JS_FreeValue(ctx, shown);
-        JS_FreeValue(ctx, line);
-        line = JS_NewStringLen(ctx, joined, len);
-        free(joined);
-        if (JS_IsException(line)) return line;
-    }
-    text whole;
-    if (!argument(line, &whole)) return JS_EXCEPTION;
-    JS_FreeValue(ctx, line);
-    unsigned char *at = (unsigned char *)whole.ptr;
-    for (size_t i = 0; i + 2 < whole.len; i++)
-        if (at[i] == 0xed && at[i + 1] >= 0xa0) memcpy(at + i, "\xef\xbf\xbd", 3);
-    host_log((uint32_t)level, whole.ptr, whole.len);
-    JS_FreeCString(ctx, whole.ptr);
-    return JS_UNDEFINED;
-}
-
-static const JSCFunctionListEntry log_functions[] = {
-    JS_CFUNC_MAGIC_DEF("debug", 1, log_line, 0), JS_CFUNC_MAGIC_DEF("info", 1, log_line, 1),
-    JS_CFUNC_MAGIC_DEF("log", 1, log_line, 1),   JS_CFUNC_MAGIC_DEF("warn", 1, log_line, 2),
-    JS_CFUNC_MAGIC_DEF("error", 1, log_line, 3),
-};
-static const JSCFunctionListEntry config_functions[] = {JS_CFUNC_DEF("get", 1, config_get)};
-static const JSCFunctionListEntry clock_functions[] = {JS_CFUNC_DEF("now", 0, clock_now)};
-static const JSCFunctionListEntry kv_functions[] = {
-    JS_CFUNC_DEF("get", 1, kv_get),
-    JS_CFUNC_DEF("set", 3, kv_set),
-    JS_CFUNC_DEF("delete", 1, kv_delete),
-    JS_CFUNC_DEF("increment", 3, kv_increment),
-    JS_CFUNC_DEF("compareAndSet", 4, kv_compare_and_set),
-};
-
-static JSValue object_of(const JSCFunctionListEntry *functions, int count) {
-    JSValue object = sound(JS_NewObject(context));
-    if (JS_SetPropertyFunctionList(context, object, functions, count) < 0) fail_exception();
-    return object;
-}
-
-#define OBJECT_OF(functions) object_of(functions, (int)(sizeof(functions) / sizeof(*(functions))))
-
-static int define_module(JSContext *ctx, JSModuleDef *module) {
-    JS_SetModuleExport(ctx, module, "log", OBJECT_OF(log_functions));
-    JS_SetModuleExport(ctx, module, "config", OBJECT_OF(config_functions));
-    JS_SetModuleExport(ctx, module, "clock", OBJECT_OF(clock_functions));
-    return JS_SetModuleExport(ctx, module, "kv", OBJECT_OF(kv_functions));
-}
-
-static JSModuleDef *load_module(JSContext *ctx, const char *name, void *opaque) {
-    (void)opaque;
-    JS_ThrowReferenceError(
-        ctx, "there is no module '%s' here: a handler is one file, and may import '" MODULE "'", name);
-    return NULL;
-}
+#include "fanfare_module.h"
 
 /* ---- Getting ready ---- */
 
@@ -454,6 +276,14 @@ static _Noreturn void fail_without_transform(JSValueConst namespace) {
     fail_with(ANSWER, "%s has no \"export function transform(event)\"; it exports %s", file_name, names);
 }
 
+/* An export that a script may do without; one that is no function is a mistake that nobody would notice. */
+static JSValue optional_export(JSValueConst namespace, const char *name) {
+    JSValue found = sound(JS_GetPropertyStr(context, namespace, name));
+    if (!JS_IsUndefined(found) && !JS_IsFunction(context, found))
+        fail_with(ANSWER, "%s exports \"%s\", which is no function", file_name, name);
+    return found;
+}
+
 /* No result: what goes wrong is told by `fail`, which knows more about it. */
 EXPORT("init") uint8_t *init(void) {
     static uint8_t ok[12];
@@ -477,6 +307,11 @@ EXPORT("init") uint8_t *init(void) {
     atom_reject = JS_NewAtom(context, "reject");
     atom_tag = JS_NewAtom(context, "tag");
     atom_val = JS_NewAtom(context, "val");
+    atom_topics = JS_NewAtom(context, "topics");
+    atom_kinds = JS_NewAtom(context, "kinds");
+    atom_client = JS_NewAtom(context, "client");
+    atom_last_event_id = JS_NewAtom(context, "lastEventId");
+    atom_refuse = JS_NewAtom(context, "refuse");
     JSModuleDef *module = JS_NewCModule(context, MODULE, define_module);
     static const char *const exports[] = {"log", "config", "clock", "kv"};
     for (size_t i = 0; i < 4; i++) JS_AddModuleExport(context, module, exports[i]);
@@ -492,6 +327,10 @@ EXPORT("init") uint8_t *init(void) {
     JSValue namespace = sound(JS_GetModuleNamespace(context, script));
     transform = sound(JS_GetPropertyStr(context, namespace, "transform"));
     if (!JS_IsFunction(context, transform)) fail_without_transform(namespace);
+    on_subscribe = optional_export(namespace, "onSubscribe");
+    tick = optional_export(namespace, "tick");
+    transform_batch = optional_export(namespace, "transformBatch");
+    host_found(!JS_IsUndefined(on_subscribe), !JS_IsUndefined(tick), !JS_IsUndefined(transform_batch));
     JS_FreeValue(context, namespace);
     return ok;
 }
@@ -502,13 +341,13 @@ EXPORT("init") uint8_t *init(void) {
 static text payload(JSValueConst value) {
     if (JS_IsString(value)) return hold(value);
     JSValue json = sound(JS_JSONStringify(context, value, JS_UNDEFINED, JS_UNDEFINED));
-    if (!JS_IsString(json)) fail_with(ANSWER, "transform made an event whose data is neither text nor JSON");
+    if (!JS_IsString(json)) fail_with(ANSWER, "%s made an event whose data is neither text nor JSON", called);
     text made = hold(json);
     JS_FreeValue(context, json);
     return made;
 }
 
-/* An optional field: as it is in the event, unless the answer says otherwise; null means none. */
+/* An optional field: `otherwise`, unless the answer says something; null means none. */
 static option field(JSValueConst object, JSAtom atom, option otherwise, const char *name) {
     JSValue value = sound(JS_GetProperty(context, object, atom));
     option made = otherwise;
@@ -517,105 +356,173 @@ static option field(JSValueConst object, JSAtom atom, option otherwise, const ch
     } else if (JS_IsNull(value)) {
         made = (option){0, {NULL, 0}};
     } else if (!JS_IsUndefined(value)) {
-        fail_with(ANSWER, "transform made an event whose %s is no text", name);
+        fail_with(ANSWER, "%s made an event whose %s is no text", called, name);
     }
     JS_FreeValue(context, value);
     return made;
 }
 
-/* An event as an object: without a topic or kind it has those of the event that came in. */
-static void event_of(JSValueConst object, const event *in, event *made) {
-    if (!JS_IsObject(object)) fail_with(ANSWER, "transform answered a list of what are no events");
-    option topic = field(object, atom_topic, (option){1, in->topic}, "topic");
-    if (!topic.is_some) fail_with(ANSWER, "transform made an event without a topic");
+/* What an event has that says nothing about it: topic and kind of the event that came in, or a reader's topic. */
+typedef struct {
+    option topic, kind;
+} defaults;
+
+static void event_of(JSValueConst object, const defaults *otherwise, event *made) {
+    if (!JS_IsObject(object)) fail_with(ANSWER, "%s answered a list of what are no events", called);
+    option topic = field(object, atom_topic, otherwise->topic, "topic");
+    if (!topic.is_some) fail_with(ANSWER, "%s made an event without a topic", called);
     made->topic = topic.text;
-    made->kind = field(object, atom_kind, in->kind, "kind");
+    made->kind = field(object, atom_kind, otherwise->kind, "kind");
     made->id = field(object, atom_id, (option){0, {NULL, 0}}, "id");
     JSValue data = sound(JS_GetProperty(context, object, atom_data));
-    if (JS_IsUndefined(data)) fail_with(ANSWER, "transform made an event without data");
+    if (JS_IsUndefined(data)) fail_with(ANSWER, "%s made an event without data", called);
     made->data = payload(data);
     JS_FreeValue(context, data);
 }
 
-static void emit(JSValueConst list, bool is_list, const event *in, outcome *made) {
-    int64_t count = 1;
-    if (is_list && JS_GetLength(context, list, &count) < 0) fail_exception();
-    /* More than the hub takes from anybody; it says so itself for less. */
-    if (count > 100000) fail_with(ANSWER, "transform answered more than 100000 events");
-    event *events = calloc(count > 0 ? (size_t)count : 1, sizeof *events);
-    if (events == NULL) __builtin_trap();
-    held.events = events;
-    for (int64_t i = 0; i < count; i++) {
-        if (is_list) {
-            JSValue each = sound(JS_GetPropertyInt64(context, list, i));
-            event_of(each, in, &events[i]);
-            JS_FreeValue(context, each);
-        } else {
-            event_of(list, in, &events[i]);
-        }
-    }
-    *made = (outcome){EMIT, events, (size_t)count};
+/* The length of a list, which is no more than the hub takes from anybody; it says so itself for less. */
+static size_t length_of(JSValueConst value, const char *what) {
+    int64_t count;
+    if (JS_GetLength(context, value, &count) < 0) fail_exception();
+    if (count > 100000) fail_with(ANSWER, "%s answered more than 100000 %s", called, what);
+    return (size_t)count;
 }
 
-static void text_answer(uint32_t tag, JSValueConst value, const char *what, outcome *made) {
-    if (!JS_IsString(value)) fail_with(ANSWER, "transform answered \"%s\" with what is no text", what);
-    text said = hold(value);
-    *made = (outcome){tag, said.ptr, said.len};
+/* An event, or a list of them. */
+static list events_of(JSValueConst value, const defaults *otherwise) {
+    bool many = JS_IsArray(value);
+    size_t count = many ? length_of(value, "events") : 1;
+    event *events = hold_new(count, sizeof *events);
+    for (size_t i = 0; i < count; i++) {
+        JSValue each = many ? sound(JS_GetPropertyInt64(context, value, (int64_t)i)) : JS_DupValue(context, value);
+        event_of(each, otherwise, &events[i]);
+        JS_FreeValue(context, each);
+    }
+    return (list){events, count};
 }
+
+static outcome answer_of_events(uint32_t tag, JSValueConst value, const defaults *otherwise) {
+    list events = events_of(value, otherwise);
+    return (outcome){tag, events.ptr, events.len};
+}
+
+static outcome answer_of_text(uint32_t tag, JSValueConst value, const char *what) {
+    if (!JS_IsString(value)) fail_with(ANSWER, "%s answered \"%s\" with what is no text", called, what);
+    text said = hold(value);
+    return (outcome){tag, said.ptr, said.len};
+}
+
+static bool is_plain_object(JSValueConst value) { return JS_IsObject(value) && !JS_IsFunction(context, value); }
 
 /* An answer in the words of the contract: {tag, val}, as handlers that are components give it. */
-static void tagged(JSValueConst answer, JSValueConst tag, const event *in, outcome *made) {
+static outcome tagged(JSValueConst answer, JSValueConst tag, const defaults *otherwise) {
     const char *word = hold(tag).ptr;
     JSValue value = sound(JS_GetProperty(context, answer, atom_val));
-    if (strcmp(word, "pass") == 0) {
-        made->tag = PASS;
-    } else if (strcmp(word, "drop") == 0) {
-        made->tag = DROP;
+    outcome made = {PASS, NULL, 0};
+    if (strcmp(word, "drop") == 0) {
+        made.tag = DROP;
     } else if (strcmp(word, "replace") == 0) {
-        text_answer(REPLACE, value, word, made);
+        made = answer_of_text(REPLACE, value, word);
     } else if (strcmp(word, "reject") == 0) {
-        text_answer(REJECT, value, word, made);
+        made = answer_of_text(REJECT, value, word);
     } else if (strcmp(word, "emit") == 0 && JS_IsArray(value)) {
-        emit(value, true, in, made);
-    } else {
-        fail_with(ANSWER, "transform answered the tag \"%.40s\", which is not pass, drop, replace, emit or reject", word);
+        made = answer_of_events(EMIT, value, otherwise);
+    } else if (strcmp(word, "pass") != 0) {
+        fail_with(ANSWER, "%s answered the tag \"%.40s\", which is not pass, drop, replace, emit or reject", called, word);
     }
     JS_FreeValue(context, value);
+    return made;
 }
 
-static void answer_of(JSValueConst answer, const event *in, outcome *made) {
-    if (JS_IsUndefined(answer)) {
-        made->tag = PASS;
-    } else if (JS_IsNull(answer)) {
-        made->tag = DROP;
-    } else if (JS_IsBool(answer)) {
-        made->tag = JS_VALUE_GET_BOOL(answer) ? PASS : DROP;
-    } else if (JS_IsString(answer)) {
-        text_answer(REPLACE, answer, "replace", made);
-    } else if (JS_IsArray(answer)) {
-        emit(answer, true, in, made);
-    } else if (JS_IsObject(answer) && !JS_IsFunction(context, answer)) {
-        JSValue reject = sound(JS_GetProperty(context, answer, atom_reject));
-        JSValue tag = sound(JS_GetProperty(context, answer, atom_tag));
-        if (!JS_IsUndefined(reject)) {
-            text_answer(REJECT, reject, "reject", made);
-        } else if (JS_IsString(tag)) {
-            tagged(answer, tag, in, made);
-        } else {
-            emit(answer, false, in, made);
+/* About an event. */
+static outcome outcome_of(JSValueConst answer, const defaults *otherwise) {
+    if (JS_IsUndefined(answer)) return (outcome){PASS, NULL, 0};
+    if (JS_IsNull(answer)) return (outcome){DROP, NULL, 0};
+    if (JS_IsBool(answer)) return (outcome){JS_VALUE_GET_BOOL(answer) ? PASS : DROP, NULL, 0};
+    if (JS_IsString(answer)) return answer_of_text(REPLACE, answer, "replace");
+    if (JS_IsArray(answer)) return answer_of_events(EMIT, answer, otherwise);
+    if (!is_plain_object(answer))
+        fail_with(ANSWER, "%s answered what is no answer: it may be nothing, null, a text, an event, a list of events or { reject: '..' }", called);
+    JSValue reject = sound(JS_GetProperty(context, answer, atom_reject));
+    JSValue tag = sound(JS_GetProperty(context, answer, atom_tag));
+    outcome made = !JS_IsUndefined(reject) ? answer_of_text(REJECT, reject, "reject")
+                   : JS_IsString(tag)      ? tagged(answer, tag, otherwise)
+                                           : answer_of_events(EMIT, answer, otherwise);
+    JS_FreeValue(context, reject);
+    JS_FreeValue(context, tag);
+    return made;
+}
+
+/* About a reader. Whatever is not clearly a welcome is a fault, which lets nobody in. */
+static outcome welcome_of(JSValueConst answer, const defaults *otherwise) {
+    if (JS_IsUndefined(answer) || (JS_IsBool(answer) && JS_VALUE_GET_BOOL(answer))) return (outcome){ADMIT, NULL, 0};
+    if (JS_IsArray(answer)) return answer_of_events(GREET, answer, otherwise);
+    if (!is_plain_object(answer))
+        fail_with(ANSWER, "%s answered what is no answer: it may be nothing, true, an event, a list of events or { refuse: '..' }", called);
+    JSValue refuse = sound(JS_GetProperty(context, answer, atom_refuse));
+    JSValue tag = sound(JS_GetProperty(context, answer, atom_tag));
+    outcome made = {ADMIT, NULL, 0};
+    if (!JS_IsUndefined(refuse)) {
+        made = answer_of_text(REFUSE, refuse, "refuse");
+    } else if (JS_IsString(tag)) {
+        const char *word = hold(tag).ptr;
+        JSValue value = sound(JS_GetProperty(context, answer, atom_val));
+        if (strcmp(word, "refuse") == 0) {
+            made = answer_of_text(REFUSE, value, word);
+        } else if (strcmp(word, "greet") == 0 && JS_IsArray(value)) {
+            made = answer_of_events(GREET, value, otherwise);
+        } else if (strcmp(word, "admit") != 0) {
+            fail_with(ANSWER, "%s answered the tag \"%.40s\", which is not admit, greet or refuse", called, word);
         }
-        JS_FreeValue(context, reject);
-        JS_FreeValue(context, tag);
+        JS_FreeValue(context, value);
     } else {
-        fail_with(ANSWER, "transform answered what is no answer: it may be nothing, null, a text, an event, a list of events or { reject: '..' }");
+        made = answer_of_events(GREET, answer, otherwise);
     }
+    JS_FreeValue(context, refuse);
+    JS_FreeValue(context, tag);
+    return made;
 }
 
-/* ---- The export ---- */
+/* ---- The exports ---- */
 
-static void set(JSValueConst object, JSAtom atom, bool is_some, text from) {
-    JSValue value = is_some ? sound(JS_NewStringLen(context, from.ptr, from.len)) : JS_NULL;
-    if (JS_DefinePropertyValue(context, object, atom, value, JS_PROP_C_W_E) < 0) fail_exception();
+static void define(JSValueConst object, JSAtom atom, JSValue value) {
+    if (JS_DefinePropertyValue(context, object, atom, sound(value), JS_PROP_C_W_E) < 0) fail_exception();
+}
+
+static JSValue value_of(option from) {
+    return from.is_some & 1 ? JS_NewStringLen(context, from.text.ptr, from.text.len) : JS_NULL;
+}
+
+static JSValue array_of_texts(const text *texts, size_t count) {
+    JSValue array = sound(JS_NewArray(context));
+    for (size_t i = 0; i < count; i++) {
+        JSValue each = sound(JS_NewStringLen(context, texts[i].ptr, texts[i].len));
+        if (JS_DefinePropertyValueUint32(context, array, (uint32_t)i, each, JS_PROP_C_W_E) < 0) fail_exception();
+    }
+    return array;
+}
+
+/* An event as scripts see it. Its memory is held. */
+static JSValue event_as_value(const event *in) {
+    hold_block(in->topic.ptr, in->topic.len);
+    hold_option(in->kind);
+    hold_option(in->id);
+    hold_block(in->data.ptr, in->data.len);
+    JSValue object = sound(JS_NewObject(context));
+    define(object, atom_topic, value_of((option){1, in->topic}));
+    define(object, atom_kind, value_of(in->kind));
+    define(object, atom_id, value_of(in->id));
+    define(object, atom_data, value_of((option){1, in->data}));
+    return object;
+}
+
+/* Calls a function of the script with one argument or none, and frees that. */
+static JSValue call(const char *name, JSValueConst function, int count, JSValue with) {
+    called = name;
+    JSValue answer = sound(JS_Call(context, function, JS_UNDEFINED, count, (JSValueConst *)&with));
+    answer = settled(answer, name);
+    JS_FreeValue(context, with);
+    return answer;
 }
 
 EXPORT("transform") outcome *transform_event(
@@ -623,26 +530,94 @@ EXPORT("transform") outcome *transform_event(
     const char *id, size_t id_len, const char *data, size_t data_len) {
     static outcome made;
     event in = {{topic, topic_len}, {has_kind, {kind, kind_len}}, {has_id, {id, id_len}}, {data, data_len}};
-    held.arguments[0] = topic_len ? topic : NULL;
-    held.arguments[1] = has_kind && kind_len ? kind : NULL;
-    held.arguments[2] = has_id && id_len ? id : NULL;
-    held.arguments[3] = data_len ? data : NULL;
-    JSValue object = sound(JS_NewObject(context));
-    set(object, atom_topic, true, in.topic);
-    set(object, atom_kind, has_kind, in.kind.text);
-    set(object, atom_id, has_id, in.id.text);
-    set(object, atom_data, true, in.data);
-    JSValue answer = JS_Call(context, transform, JS_UNDEFINED, 1, (JSValueConst *)&object);
-    answer = settled(sound(answer), "transform");
-    memset(&made, 0, sizeof made);
-    answer_of(answer, &in, &made);
+    JSValue answer = call("transform", transform, 1, event_as_value(&in));
+    defaults otherwise = {{1, in.topic}, in.kind};
+    made = outcome_of(answer, &otherwise);
     JS_FreeValue(context, answer);
-    JS_FreeValue(context, object);
     return &made;
 }
 
 EXPORT("cabi_post_transform") void after_transform(outcome *answer) {
     (void)answer;
+    let_go();
+}
+
+/* The hub calls what has been found, and no more. */
+EXPORT("transform-batch") list *transform_events(event *events, size_t count) {
+    static list made;
+    hold_block(events, count * sizeof *events);
+    JSValue array = sound(JS_NewArray(context));
+    for (size_t i = 0; i < count; i++) {
+        JSValue each = event_as_value(&events[i]);
+        if (JS_DefinePropertyValueUint32(context, array, (uint32_t)i, each, JS_PROP_C_W_E) < 0) fail_exception();
+    }
+    JSValue answers = call("transformBatch", transform_batch, 1, array);
+    if (!JS_IsArray(answers)) fail_with(ANSWER, "%s answered no list: it answers one answer for each event", called);
+    size_t answered = length_of(answers, "answers");
+    if (answered != count)
+        fail_with(ANSWER, "%s answered %zu answers to %zu events", called, answered, count);
+    outcome *outcomes = hold_new(count, sizeof *outcomes);
+    for (size_t i = 0; i < count; i++) {
+        JSValue answer = sound(JS_GetPropertyInt64(context, answers, (int64_t)i));
+        defaults otherwise = {{1, events[i].topic}, events[i].kind};
+        outcomes[i] = outcome_of(answer, &otherwise);
+        JS_FreeValue(context, answer);
+    }
+    JS_FreeValue(context, answers);
+    made = (list){outcomes, count};
+    return &made;
+}
+
+EXPORT("cabi_post_transform-batch") void after_transform_batch(list *answers) {
+    (void)answers;
+    let_go();
+}
+
+EXPORT("on-subscribe") outcome *welcome_subscriber(
+    const text *topics, size_t topics_len, const text *kinds, size_t kinds_len, uint32_t has_client, const char *client,
+    size_t client_len, uint32_t has_last, const char *last, size_t last_len) {
+    static outcome made;
+    option name = {has_client, {client, client_len}}, last_event_id = {has_last, {last, last_len}};
+    for (size_t i = 0; i < topics_len; i++) hold_block(topics[i].ptr, topics[i].len);
+    for (size_t i = 0; i < kinds_len; i++) hold_block(kinds[i].ptr, kinds[i].len);
+    hold_block(topics, topics_len * sizeof *topics);
+    hold_block(kinds, kinds_len * sizeof *kinds);
+    hold_option(name);
+    hold_option(last_event_id);
+    JSValue object = sound(JS_NewObject(context));
+    define(object, atom_topics, array_of_texts(topics, topics_len));
+    define(object, atom_kinds, array_of_texts(kinds, kinds_len));
+    define(object, atom_client, value_of(name));
+    define(object, atom_last_event_id, value_of(last_event_id));
+    JSValue answer = call("onSubscribe", on_subscribe, 1, object);
+    /* Of several topics, which one a greeting means has to be said. */
+    defaults otherwise = {{topics_len == 1, topics_len == 1 ? topics[0] : (text){NULL, 0}}, {0, {NULL, 0}}};
+    made = welcome_of(answer, &otherwise);
+    JS_FreeValue(context, answer);
+    return &made;
+}
+
+EXPORT("cabi_post_on-subscribe") void after_on_subscribe(outcome *answer) {
+    (void)answer;
+    let_go();
+}
+
+EXPORT("tick") list *time_has_passed(void) {
+    static list made;
+    JSValue answer = call("tick", tick, 0, JS_UNDEFINED);
+    made = (list){NULL, 0};
+    if (is_plain_object(answer)) {
+        defaults none = {{0, {NULL, 0}}, {0, {NULL, 0}}};
+        made = events_of(answer, &none);
+    } else if (!JS_IsUndefined(answer) && !JS_IsNull(answer)) {
+        fail_with(ANSWER, "%s answered what is no answer: it may be nothing, an event or a list of events", called);
+    }
+    JS_FreeValue(context, answer);
+    return &made;
+}
+
+EXPORT("cabi_post_tick") void after_tick(list *events) {
+    (void)events;
     let_go();
 }
 

@@ -47,6 +47,14 @@ pub(crate) const KV: &str = "kv";
 /// What the engine of JavaScript files imports beyond them.
 pub(crate) const SCRIPT_HOST: &str = "fanfare:script/host@0.1.0";
 
+/// Which of the exports that it may do without a script has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) on_subscribe: bool,
+    pub(crate) tick: bool,
+    pub(crate) transform_batch: bool,
+}
+
 /// How a script has failed, in its own words: what it threw and where, or what is wrong with its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ScriptFailed {

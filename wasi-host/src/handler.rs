@@ -327,8 +327,8 @@ impl Trial {
     /// # Errors
     /// [`LoadError`].
     pub fn new(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
-        let module = Arc::new(load::load(runtime, name, bytes, config)?);
         let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
+        let module = loaded(runtime, name, bytes, values.clone(), config)?;
         Ok(Self::of(runtime, module, values, config, config.log_bytes))
     }
 
@@ -409,11 +409,31 @@ pub fn name_of(file: &Path) -> String {
     file.file_stem().map_or_else(|| "handler".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
+/// Loads code. What a script exports is known when it has run once.
+fn loaded(
+    runtime: &Runtime,
+    name: &str,
+    bytes: &[u8],
+    values: Vec<(String, String)>,
+    config: &Config,
+) -> Result<Arc<Module>, LoadError> {
+    let mut module = load::load(runtime, name, bytes, config)?;
+    if module.about.script {
+        let shared = Arc::new(Shared::new(name, values, config.state_bytes, 0));
+        let limits = Limits::of(config).for_code(true);
+        let _kv = shared.kv.open();
+        let _running = runtime.running();
+        let first = Instance::new(runtime, &module, &shared, &Arc::default(), &limits, true);
+        module.keep(first.map_err(|fault| LoadError::Start(fault.text))?.found());
+    }
+    Ok(Arc::new(module))
+}
+
 /// Loads code and sees it through a first event, so that what cannot work at all is found before real events meet it.
 /// What it answers does not matter, and neither does a trap: it may rightly want another kind of event.
 fn ready(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Arc<Module>, LoadError> {
-    let module = Arc::new(load::load(runtime, name, bytes, config)?);
     let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
+    let module = loaded(runtime, name, bytes, values.clone(), config)?;
     let trial = Trial::of(runtime, Arc::clone(&module), values, config, 0);
     let event = Draft::new("trial", "{}");
     let reader = Visitor { topics: vec!["trial"], ..Visitor::default() };

@@ -14,7 +14,7 @@ use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{ResourceLimiter, Result, StoreContextMut};
 
 use crate::budget::Budget;
-use crate::contract::{INTERFACES, KV, KvError, LogLevel, interface};
+use crate::contract::{Found, INTERFACES, KV, KvError, LogLevel, interface};
 use crate::kv::Kv;
 
 /// How many times the log budget of a call a handler may log in a second.
@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(crate) has_kv: bool,
     pub(crate) memory: Memory,
     pub(crate) budget: Budget,
+    /// What a script has exported, once it has run.
+    pub(crate) found: Found,
     /// What is left of the log budget of this call.
     log_left: usize,
     /// Whether this call has been told that its lines are cut.
@@ -100,6 +102,7 @@ impl State {
             has_kv,
             memory: Memory { limit: most, used: 0, refused: false },
             budget: Budget::new(limit),
+            found: Found::default(),
             log_left,
             log_cut: false,
         }

@@ -7,7 +7,7 @@ use fanfare_engine::{Draft, Visitor};
 use wasmtime::{Store, Trap};
 
 use crate::config::{Config, Isolation};
-use crate::contract::{EventIn, EventOut, INIT, Outcome, ScriptFailed, SubscriberIn, WelcomeOut};
+use crate::contract::{EventIn, EventOut, Found, INIT, Outcome, ScriptFailed, SubscriberIn, WelcomeOut};
 use crate::error::plain;
 use crate::export::{Export, OnSubscribe, Signature, Tick, Transform, TransformBatch};
 use crate::fault::{FaultKind, WasmFault};
@@ -32,7 +32,7 @@ pub(crate) struct Limits {
     pub(crate) patience: Duration,
     pub(crate) memory_bytes: u64,
     /// The same for one that runs JavaScript.
-    pub(crate) script_memory_bytes: u64,
+    script_memory_bytes: u64,
     /// What a call may answer, in events and in bytes.
     events_out: usize,
     output_bytes: usize,
@@ -56,6 +56,11 @@ impl Limits {
             recycle: config.recycle,
             max_instances: std::thread::available_parallelism().map_or(4, usize::from).max(4),
         }
+    }
+
+    /// Those for a script, where it is one.
+    pub(crate) fn for_code(self, script: bool) -> Self {
+        if script { Self { memory_bytes: self.script_memory_bytes, ..self } } else { self }
     }
 
     /// What the host may allocate for the answer about `events` before it looks at it.
@@ -143,6 +148,11 @@ impl Instance {
     /// Whether who calls it next has opened the key-value store.
     pub(crate) fn with_kv(&mut self, has_kv: bool) {
         self.store.data_mut().has_kv = has_kv;
+    }
+
+    /// What a script turned out to export.
+    pub(crate) fn found(&self) -> Found {
+        self.store.data().found
     }
 
     /// Bytes of its memories and tables.

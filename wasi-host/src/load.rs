@@ -20,8 +20,8 @@ use crate::config::Config;
 #[cfg(feature = "wasm-jit")]
 use crate::contract::WIT;
 use crate::contract::{
-    INIT, INTERFACES, ON_SUBSCRIBE, PACKAGE, SCRIPT_HOST, TICK, TRANSFORM, TRANSFORM_BATCH, TRANSFORM_TYPE,
-    interface,
+    Found, INIT, INTERFACES, ON_SUBSCRIBE, PACKAGE, SCRIPT_HOST, TICK, TRANSFORM, TRANSFORM_BATCH,
+    TRANSFORM_TYPE, interface,
 };
 use crate::error::{LoadError, plain};
 use crate::host::State;
@@ -105,6 +105,21 @@ impl Module {
             artifact::Artifact { kind, script: self.script.as_deref().unwrap_or_default(), code: &code };
         artifact::write(&artifact, Seal::Digest)
             .ok_or_else(|| LoadError::Compile("the script is too long for a file".to_owned()))
+    }
+}
+
+impl Module {
+    /// Forgets the exports of the engine of scripts that the script itself does not have.
+    pub(crate) fn keep(&mut self, found: Found) {
+        let optional = [
+            (ON_SUBSCRIBE, found.on_subscribe, &mut self.on_subscribe),
+            (TICK, found.tick, &mut self.tick),
+            (TRANSFORM_BATCH, found.transform_batch, &mut self.transform_batch),
+        ];
+        for (name, _, export) in optional.into_iter().filter(|(_, found, _)| !found) {
+            *export = None;
+            self.about.exports.retain(|export| export != name);
+        }
     }
 }
 

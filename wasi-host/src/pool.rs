@@ -54,11 +54,9 @@ impl Pool {
         module: Arc<Module>,
         shared: Arc<Shared>,
         meter: Arc<Meter>,
-        mut limits: Limits,
+        limits: Limits,
     ) -> Self {
-        if module.about.script {
-            limits.memory_bytes = limits.script_memory_bytes;
-        }
+        let limits = limits.for_code(module.about.script);
         Self { runtime, module, shared, meter, limits, instances: Mutex::default(), returned: Condvar::new() }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! There is one engine, QuickJS as a component (`js/engine.c`), compiled at most once in a runtime. An instance of it asks
 //! for its script when it starts, so a script costs no compiling: its handler is the engine with a linker that hands
-//! out this text. To the rest of this crate it is a component like any other; only its memory limit, and the texts of
+//! out this text. The engine has every export of the contract; which of them a script has is told by its first instance.
+//! To the rest of this crate it is a component like any other; only its memory limit, and the texts of
 //! its faults, are its own.
 
 use std::fmt;
@@ -12,7 +13,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Component, ComponentType, Lift, Linker};
 
 use crate::artifact::{Artifact, sha256};
-use crate::contract::{SCRIPT_HOST, ScriptFailed};
+use crate::contract::{Found, SCRIPT_HOST, ScriptFailed};
 use crate::error::LoadError;
 use crate::fault::FaultKind;
 use crate::host::State;
@@ -62,6 +63,10 @@ fn provide(linker: &mut Linker<State>, file: String, script: Arc<str>) -> wasmti
     let mut host = linker.instance(SCRIPT_HOST)?;
     host.func_wrap("name", move |_: Cx<'_>, (): ()| Ok((file.clone(),)))?;
     host.func_wrap("text", move |_: Cx<'_>, (): ()| Ok((script.to_string(),)))?;
+    host.func_wrap("found", |mut cx: Cx<'_>, (on_subscribe, tick, transform_batch): (bool, bool, bool)| {
+        cx.data_mut().found = Found { on_subscribe, tick, transform_batch };
+        Ok(())
+    })?;
     host.func_wrap("fail", |_: Cx<'_>, (failure, text): (Failure, String)| -> wasmtime::Result<()> {
         let kind = match failure {
             Failure::Threw => FaultKind::Trap,

@@ -22,6 +22,9 @@ const WORLD: &str = "package fanfare:engine;
 world engine {
     include fanfare:handler/handler@0.1.0;
     include fanfare:handler/starting@0.1.0;
+    include fanfare:handler/welcoming@0.1.0;
+    include fanfare:handler/ticking@0.1.0;
+    include fanfare:handler/batching@0.1.0;
     import fanfare:script/host@0.1.0;
 }";
 

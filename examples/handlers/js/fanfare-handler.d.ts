@@ -33,6 +33,46 @@ declare module 'fanfare:handler' {
   /** What a handler exports as `transform`. */
   export type Transform = (event: Event) => Answer | Promise<Answer>;
 
+  /** What it may export as `transformBatch`, for events published in one step: one answer for each, in their order. */
+  export type TransformBatch = (events: Event[]) => Answer[] | Promise<Answer[]>;
+
+  /** Somebody who wants to read. */
+  export interface Subscriber {
+    /** Those of the topics it wants that this handler handles; at least one. */
+    topics: string[];
+    /** The event types it wants; none means all. A greeting is filtered by them, too. */
+    kinds: string[];
+    /** Its name (`?client=`). */
+    client: string | null;
+    /** The id it resumes after, as it was sent; no proof of anything. */
+    lastEventId: string | null;
+  }
+
+  /** An event that a reader is greeted with. */
+  export interface Greeting {
+    data: unknown;
+    /** One of the subscriber's topics; may be left out where there is one. */
+    topic?: string;
+    kind?: string | null;
+  }
+
+  /**
+   * What becomes of a reader. Nothing or `true`: it is admitted; an event or several: it gets these first; `refuse`: turned away,
+   * and told why. Everything else is a fault, which lets nobody in.
+   */
+  export type Welcome = void | true | Greeting | Greeting[] | { refuse: string };
+
+  /** What a handler may export as `onSubscribe`: asked about each reader, while no event is under way. */
+  export type OnSubscribe = (subscriber: Subscriber) => Welcome | Promise<Welcome>;
+
+  /** An event that a handler makes because time has passed. */
+  export interface Ticked extends Made {
+    topic: string;
+  }
+
+  /** What a handler may export as `tick`: called every `handler.tick`, while no event is under way. */
+  export type Tick = () => void | null | Ticked | Ticked[] | Promise<void | null | Ticked | Ticked[]>;
+
   /** Lines in the hub's log; `console` writes there, too. */
   export const log: Record<'debug' | 'info' | 'log' | 'warn' | 'error', (...values: unknown[]) => void>;
 

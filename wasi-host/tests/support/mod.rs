@@ -116,6 +116,22 @@ pub(crate) fn welcome(handler: &WasmHandler, visitor: &Visitor<'_>) -> Result<We
     Ok(welcome)
 }
 
+/// What it makes of events that are published in one step.
+pub(crate) fn handle_batch(handler: &WasmHandler, events: &[&Draft<'_>]) -> Vec<Result<Verdict, Fault>> {
+    let mut turn = Turn::default();
+    let answers = handler.handle_batch(events, NOW, &mut turn);
+    turn.commit();
+    answers
+}
+
+/// What it makes because time has passed.
+pub(crate) fn tick(handler: &WasmHandler) -> Result<Vec<Draft<'static>>, Fault> {
+    let mut turn = Turn::default();
+    let made = handler.tick(NOW, &mut turn)?;
+    turn.commit();
+    Ok(made)
+}
+
 pub(crate) fn stats(handler: &WasmHandler) -> HandlerStats {
     handler.stats().expect("it counts")
 }

@@ -19,8 +19,10 @@
 //! An instance serves one event at a time and may end at any time, so statics are a cache: what has to last goes into
 //! [`kv`]. A panic is a fault, about which the hub's `handler.on_fault` decides; a refusal is [`Outcome::Reject`].
 
-use std::alloc::{Layout, alloc, handle_alloc_error, realloc};
-use std::{fmt, ptr};
+use std::fmt;
+
+#[doc(hidden)]
+pub mod abi;
 
 /// One event on its way to its readers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,11 +52,41 @@ pub enum Outcome {
     Reject(String),
 }
 
-/// Makes a function the handler of this module: `fn(Event) -> Outcome`. With `init = start` also one that is called in every
-/// new instance before its first event: `fn() -> Result<(), String>`, whose error stops the handler from being loaded.
+/// Somebody who wants to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscriber {
+    /// Those of the topics it wants that this handler handles; at least one.
+    pub topics: Vec<String>,
+    /// The event types it wants; none means all.
+    pub kinds: Vec<String>,
+    /// Its name (`?client=`).
+    pub client: Option<String>,
+    /// The id it resumes after, as it was sent; no proof of anything.
+    pub last_event_id: Option<String>,
+}
+
+/// What becomes of a subscriber.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Welcome {
+    /// It reads what it asked for.
+    Admit,
+    /// It gets these first, and then what is published from now on. They name topics of the subscriber's and have no id.
+    Greet(Vec<Event>),
+    /// It is turned away and told this reason.
+    Refuse(String),
+}
+
+/// Makes a function the handler of this module: `fn(Event) -> Outcome`. Others are added by their names, in any order:
+///
+/// | | the function | is called |
+/// |---|---|---|
+/// | `init = start` | `fn() -> Result<(), String>` | in every new instance before its first event; an error stops the handler from being loaded |
+/// | `on_subscribe = welcome` | `fn(Subscriber) -> Welcome` | for each reader, while no event is under way |
+/// | `tick = every_second` | `fn() -> Vec<Event>` | when time has passed (`handler.tick`) |
+/// | `transform_batch = several` | `fn(Vec<Event>) -> Vec<Outcome>` | for events published in one step: one outcome for each |
 #[macro_export]
 macro_rules! handler {
-    ($transform:path) => {
+    ($transform:path $(, $export:ident = $function:path)* $(,)?) => {
         const _: () = {
             #[export_name = "transform"]
             unsafe extern "C" fn export(
@@ -83,13 +115,19 @@ macro_rules! handler {
                 $crate::abi::Answer::free(answer)
             }
         };
+        $($crate::export!($export $function);)*
     };
-    ($transform:path, init = $init:path) => {
-        $crate::handler!($transform);
+}
+
+/// An export besides `transform`, for [`handler!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export {
+    (init $function:path) => {
         const _: () = {
             #[export_name = "init"]
             unsafe extern "C" fn export() -> *mut $crate::abi::Answer {
-                $crate::abi::Answer::of_init($init())
+                $crate::abi::Answer::of_init($function())
             }
 
             #[export_name = "cabi_post_init"]
@@ -97,6 +135,64 @@ macro_rules! handler {
                 $crate::abi::Answer::free(answer)
             }
         };
+    };
+    (on_subscribe $function:path) => {
+        const _: () = {
+            #[export_name = "on-subscribe"]
+            unsafe extern "C" fn export(
+                topics: *mut $crate::abi::RawText,
+                topics_len: usize,
+                kinds: *mut $crate::abi::RawText,
+                kinds_len: usize,
+                has_client: u32,
+                client: *mut u8,
+                client_len: usize,
+                has_last: u32,
+                last: *mut u8,
+                last_len: usize,
+            ) -> *mut $crate::abi::Answer {
+                $crate::abi::Answer::of_welcome($function($crate::abi::subscriber(
+                    topics, topics_len, kinds, kinds_len, has_client, client, client_len, has_last, last, last_len,
+                )))
+            }
+
+            #[export_name = "cabi_post_on-subscribe"]
+            unsafe extern "C" fn after(answer: *mut $crate::abi::Answer) {
+                $crate::abi::Answer::free(answer)
+            }
+        };
+    };
+    (tick $function:path) => {
+        const _: () = {
+            #[export_name = "tick"]
+            unsafe extern "C" fn export() -> *mut $crate::abi::List {
+                $crate::abi::List::of_events($function())
+            }
+
+            #[export_name = "cabi_post_tick"]
+            unsafe extern "C" fn after(made: *mut $crate::abi::List) {
+                $crate::abi::List::free(made)
+            }
+        };
+    };
+    (transform_batch $function:path) => {
+        const _: () = {
+            #[export_name = "transform-batch"]
+            unsafe extern "C" fn export(
+                events: *mut $crate::abi::RawEvent,
+                count: usize,
+            ) -> *mut $crate::abi::List {
+                $crate::abi::List::of_outcomes($function($crate::abi::events(events, count)))
+            }
+
+            #[export_name = "cabi_post_transform-batch"]
+            unsafe extern "C" fn after(made: *mut $crate::abi::List) {
+                $crate::abi::List::free(made)
+            }
+        };
+    };
+    ($other:ident $function:path) => {
+        compile_error!("a handler has init, on_subscribe, tick and transform_batch besides transform");
     };
 }
 
@@ -203,260 +299,3 @@ impl fmt::Display for KvError {
 }
 
 impl std::error::Error for KvError {}
-
-/// What [`handler!`] expands to needs these; nobody else does.
-#[doc(hidden)]
-pub mod abi {
-    use super::*;
-
-    /// A text whose memory was given by [`cabi_realloc`].
-    ///
-    /// # Safety
-    /// `at` is what the hub passed with `len`.
-    pub unsafe fn text(at: *mut u8, len: usize) -> String {
-        if len == 0 {
-            return String::new();
-        }
-        // The hub passes UTF-8: the contract says `string`.
-        String::from_raw_parts(at, len, len)
-    }
-
-    /// The same for a text that may be absent.
-    ///
-    /// # Safety
-    /// As [`text`].
-    pub unsafe fn optional(is_some: u32, at: *mut u8, len: usize) -> Option<String> {
-        (is_some != 0).then(|| text(at, len))
-    }
-
-    /// An outcome as the hub reads it, and behind it what it points to.
-    #[repr(C)]
-    pub struct Answer {
-        tag: u32,
-        at: *const u8,
-        len: usize,
-        text: String,
-        events: Vec<RawEvent>,
-        emitted: Vec<Event>,
-    }
-
-    #[repr(C)]
-    struct RawText(*const u8, usize);
-
-    #[repr(C)]
-    struct RawOption(u32, RawText);
-
-    #[repr(C)]
-    struct RawEvent {
-        topic: RawText,
-        kind: RawOption,
-        id: RawOption,
-        data: RawText,
-    }
-
-    fn raw(text: &str) -> RawText {
-        RawText(text.as_ptr(), text.len())
-    }
-
-    fn raw_option(text: Option<&str>) -> RawOption {
-        RawOption(u32::from(text.is_some()), raw(text.unwrap_or("")))
-    }
-
-    impl Answer {
-        pub fn new(outcome: Outcome) -> *mut Self {
-            match outcome {
-                Outcome::Pass => Self::with(0, String::new(), Vec::new()),
-                Outcome::Drop => Self::with(1, String::new(), Vec::new()),
-                Outcome::Replace(data) => Self::with(2, data, Vec::new()),
-                Outcome::Emit(events) => Self::with(3, String::new(), events),
-                Outcome::Reject(reason) => Self::with(4, reason, Vec::new()),
-            }
-        }
-
-        pub fn of_init(result: Result<(), String>) -> *mut Self {
-            match result {
-                Ok(()) => Self::with(0, String::new(), Vec::new()),
-                Err(reason) => Self::with(1, reason, Vec::new()),
-            }
-        }
-
-        fn with(tag: u32, text: String, emitted: Vec<Event>) -> *mut Self {
-            let raw_event = |event: &Event| RawEvent {
-                topic: raw(&event.topic),
-                kind: raw_option(event.kind.as_deref()),
-                id: raw_option(event.id.as_deref()),
-                data: raw(&event.data),
-            };
-            let events: Vec<RawEvent> = emitted.iter().map(raw_event).collect();
-            let (at, len) = match emitted.is_empty() && tag != 3 {
-                true => (text.as_ptr(), text.len()),
-                false => (events.as_ptr().cast(), events.len()),
-            };
-            Box::into_raw(Box::new(Self { tag, at, len, text, events, emitted }))
-        }
-
-        /// # Safety
-        /// `answer` is one of these that the hub has read.
-        pub unsafe fn free(answer: *mut Self) {
-            let answer = *Box::from_raw(answer);
-            drop((answer.text, answer.events, answer.emitted));
-        }
-    }
-
-    /// Memory for what the hub passes in.
-    ///
-    /// # Safety
-    /// As the canonical ABI has it.
-    #[cfg_attr(target_arch = "wasm32", export_name = "cabi_realloc")]
-    pub unsafe extern "C" fn cabi_realloc(
-        old: *mut u8,
-        old_size: usize,
-        align: usize,
-        size: usize,
-    ) -> *mut u8 {
-        if size == 0 {
-            return align as *mut u8;
-        }
-        let layout = Layout::from_size_align_unchecked(size, align);
-        let at = match old_size {
-            0 => alloc(layout),
-            _ => realloc(old, Layout::from_size_align_unchecked(old_size, align), size),
-        };
-        if at.is_null() {
-            handle_alloc_error(layout);
-        }
-        at
-    }
-
-    macro_rules! imports {
-        ($($interface:literal { $($name:literal as $function:ident($($argument:ty),*) $(-> $result:ty)?;)+ })+) => {
-            $(
-                #[cfg(target_arch = "wasm32")]
-                #[link(wasm_import_module = $interface)]
-                extern "C" {
-                    $(#[link_name = $name] fn $function($(_: $argument),*) $(-> $result)?;)+
-                }
-                $(
-                    // So that a handler's own functions can be tested where they are written.
-                    #[cfg(not(target_arch = "wasm32"))]
-                    unsafe fn $function($(_: $argument),*) $(-> $result)? {
-                        panic!("{} {} is there in a hub only", $interface, $name)
-                    }
-                )+
-            )+
-        };
-    }
-
-    imports! {
-        "fanfare:handler/log@0.1.0" { "log" as import_log(u32, *const u8, usize); }
-        "fanfare:handler/config@0.1.0" { "get" as import_config_get(*const u8, usize, *mut [usize; 3]); }
-        "fanfare:handler/clock@0.1.0" { "now" as import_now() -> u64; }
-        "fanfare:handler/kv@0.1.0" {
-            "get" as import_kv_get(*const u8, usize, *mut [usize; 3]);
-            "set" as import_kv_set(*const u8, usize, *const u8, usize, u32, u64, *mut [u8; 2]);
-            "delete" as import_kv_delete(*const u8, usize) -> u32;
-            "increment" as import_kv_increment(*const u8, usize, i64, u32, u64, *mut [u64; 2]);
-            "compare-and-set" as import_kv_compare_and_set(
-                *const u8, usize, u32, *const u8, usize, *const u8, usize, u32, u64, *mut [u8; 2]);
-        }
-    }
-
-    fn refused(error: u8) -> KvError {
-        match error {
-            0 => KvError::Full,
-            1 => KvError::InvalidKey,
-            _ => KvError::NotANumber,
-        }
-    }
-
-    fn ttl_of(ttl: Option<u64>) -> (u32, u64) {
-        (u32::from(ttl.is_some()), ttl.unwrap_or(0))
-    }
-
-    /// An optional text that the hub has written: a flag in the first byte, pointer and length.
-    unsafe fn returned([is_some, at, len]: [usize; 3]) -> Option<String> {
-        optional(is_some as u32 & 1, at as *mut u8, len)
-    }
-
-    pub fn log(level: u32, line: &str) {
-        // SAFETY: the memory lives as long as the call, here and in all that follow.
-        unsafe { import_log(level, line.as_ptr(), line.len()) }
-    }
-
-    pub fn config_get(key: &str) -> Option<String> {
-        let mut result = [0; 3];
-        unsafe {
-            import_config_get(key.as_ptr(), key.len(), &mut result);
-            returned(result)
-        }
-    }
-
-    pub fn now() -> u64 {
-        unsafe { import_now() }
-    }
-
-    pub fn kv_get(key: &str) -> Option<String> {
-        let mut result = [0; 3];
-        unsafe {
-            import_kv_get(key.as_ptr(), key.len(), &mut result);
-            returned(result)
-        }
-    }
-
-    pub fn kv_set(key: &str, value: &str, ttl: Option<u64>) -> Result<(), KvError> {
-        let (has_ttl, ttl) = ttl_of(ttl);
-        let mut result = [0; 2];
-        unsafe {
-            import_kv_set(key.as_ptr(), key.len(), value.as_ptr(), value.len(), has_ttl, ttl, &mut result)
-        }
-        match result {
-            [0, _] => Ok(()),
-            [_, error] => Err(refused(error)),
-        }
-    }
-
-    pub fn kv_delete(key: &str) -> bool {
-        unsafe { import_kv_delete(key.as_ptr(), key.len()) & 1 == 1 }
-    }
-
-    pub fn kv_increment(key: &str, by: i64, ttl: Option<u64>) -> Result<i64, KvError> {
-        let (has_ttl, ttl) = ttl_of(ttl);
-        let mut result = [0; 2];
-        unsafe { import_kv_increment(key.as_ptr(), key.len(), by, has_ttl, ttl, &mut result) }
-        match result {
-            [is_error, sum] if is_error as u8 == 0 => Ok(sum as i64),
-            [_, error] => Err(refused(error as u8)),
-        }
-    }
-
-    pub fn kv_compare_and_set(
-        key: &str,
-        expected: Option<&str>,
-        value: &str,
-        ttl: Option<u64>,
-    ) -> Result<bool, KvError> {
-        let (has_ttl, ttl) = ttl_of(ttl);
-        let (at, len) = expected.map_or((ptr::null(), 0), |text| (text.as_ptr(), text.len()));
-        let is_some = u32::from(expected.is_some());
-        let (key_at, value_at) = (key.as_ptr(), value.as_ptr());
-        let mut result = [0; 2];
-        unsafe {
-            import_kv_compare_and_set(
-                key_at,
-                key.len(),
-                is_some,
-                at,
-                len,
-                value_at,
-                value.len(),
-                has_ttl,
-                ttl,
-                &mut result,
-            )
-        }
-        match result {
-            [0, done] => Ok(done == 1),
-            [_, error] => Err(refused(error)),
-        }
-    }
-}
