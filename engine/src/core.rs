@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use crate::config::Config;
+use crate::draft::Draft;
 use crate::handler::{Chain, HandlerSpec};
 use crate::history::{Log, Refused};
 use crate::id::EventId;
@@ -74,9 +75,9 @@ impl Core {
         Timestamp(self.now.load(Ordering::Relaxed))
     }
 
-    /// The handlers, if any of them wants `topic`.
-    pub(crate) fn chain_for(&self, topic: &str) -> Option<Arc<Chain>> {
-        self.any_chain().filter(|chain| chain.wants(topic))
+    /// The handlers, if any of them wants this event.
+    pub(crate) fn chain_for(&self, event: &Draft<'_>) -> Option<Arc<Chain>> {
+        self.any_chain().filter(|chain| chain.wants(event))
     }
 
     /// The handlers, if there are any.

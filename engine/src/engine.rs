@@ -101,7 +101,7 @@ impl Engine {
         let core = &*self.0;
         let now = core.at(now);
         let result = self.admit(&draft).and_then(|()| {
-            let Some(chain) = core.chain_for(&draft.topic) else { return self.commit_one(&draft, now) };
+            let Some(chain) = core.chain_for(&draft) else { return self.commit_one(&draft, now) };
             let mut published = self.through_handlers(&chain, vec![draft], now).map_err(|e| e.error)?;
             Ok(published.remove(0))
         });

@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use fanfare_engine::{
     Code, Draft, Engine, Fault, Handler, HandlerSpec, OnFault, PublishError, Start, Timestamp, TopicPattern,
@@ -28,7 +29,13 @@ fn add(
     call: impl Fn(&Draft<'_>) -> Result<Verdict, Fault> + Send + Sync + 'static,
 ) {
     let topics = TopicPattern::parse(topics);
-    engine.add_handler(HandlerSpec { name: "h".into(), topics, on_fault, handler: Arc::new(Call(call)) });
+    engine.add_handler(HandlerSpec {
+        name: "h".into(),
+        topics,
+        events: Box::default(),
+        on_fault,
+        handler: Arc::new(Call(call)),
+    });
 }
 
 fn owned(topic: &str, data: &str) -> Draft<'static> {
@@ -181,12 +188,55 @@ fn patterns_choose_topics() {
     }
 }
 
+/// What a handler does not see it does not hold up either: inside it, events of other types are published to the same topic.
+#[test]
+fn events_of_other_types_go_past_a_handler() {
+    let engine = keeping(10);
+    let (seen, inner) = (Arc::new(AtomicU64::new(0)), engine.clone());
+    let counted = Arc::clone(&seen);
+    let handler = Arc::new(Call(move |event: &Draft<'_>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        if event.data == "hold" {
+            let publishing = inner.clone();
+            let (done, published) = std::sync::mpsc::channel();
+            #[expect(clippy::disallowed_methods, reason = "a scope would wait for a thread that is held up")]
+            std::thread::spawn(move || {
+                let other = Draft::new("t", "meanwhile").with_event("note");
+                done.send(publishing.publish(other, NOW).unwrap().seq).unwrap();
+            });
+            assert_eq!(published.recv_timeout(Duration::from_secs(60)), Ok(5), "it is not held up");
+        }
+        Ok(Verdict::Replace(owned("t", &format!("seen {}", event.data))))
+    }));
+    engine.add_handler(HandlerSpec {
+        name: "h".into(),
+        topics: TopicPattern::parse("t"),
+        events: ["vote".into(), "message".into()].into(),
+        on_fault: OnFault::Closed,
+        handler,
+    });
+    assert_eq!(engine.handlers()[0].events, ["vote", "message"]);
+    for (kind, data) in [(Some("vote"), "a"), (Some("note"), "b"), (None, "c"), (Some("votes"), "d")] {
+        let mut draft = Draft::new("t", data);
+        draft.event = kind.map(Into::into);
+        engine.publish(draft, NOW).unwrap();
+    }
+    assert_eq!(seen.load(Ordering::Relaxed), 2);
+    engine.publish(Draft::new("t", "hold"), NOW).unwrap();
+    let batch = vec![Draft::new("t", "e").with_event("note"), Draft::new("t", "f").with_event("vote")];
+    engine.publish_batch(batch, NOW).unwrap();
+    let all = ["seen a", "b", "seen c", "d", "meanwhile", "seen hold", "e", "seen f"];
+    assert_eq!(read(&engine, &["t"], Start::All), all);
+    assert_eq!(seen.load(Ordering::Relaxed), 4);
+}
+
 #[test]
 fn a_removed_handler_sees_nothing_more_and_the_others_stay() {
     let engine = keeping(10);
     let name = |name: &'static str, topics: &str| HandlerSpec {
         name: name.into(),
         topics: TopicPattern::parse(topics),
+        events: Box::default(),
         on_fault: OnFault::Closed,
         handler: Arc::new(Call(|_: &Draft<'_>| Ok(Verdict::Drop))),
     };

@@ -151,6 +151,7 @@ fn count(engine: &Engine, journal: Option<&Memory>) -> (Arc<Keeper>, Arc<AtomicU
     engine.add_handler(HandlerSpec {
         name: "h".into(),
         topics: TopicPattern::parse("t*"),
+        events: Box::default(),
         on_fault: OnFault::Closed,
         handler: Arc::new(handler),
     });
@@ -236,6 +237,7 @@ fn a_handler_behind_may_refuse_it() {
     engine.add_handler(HandlerSpec {
         name: "picky".into(),
         topics: TopicPattern::parse("t"),
+        events: Box::default(),
         on_fault: OnFault::Closed,
         handler: Arc::new(Picky),
     });

@@ -31,7 +31,13 @@ impl<F: Fn(&Visitor<'_>) -> Result<Welcome, Fault> + Send + Sync> Handler for Ho
 
 fn add(engine: &Engine, topics: &str, on_fault: OnFault, handler: impl Handler + 'static) {
     let topics = TopicPattern::parse(topics);
-    engine.add_handler(HandlerSpec { name: "h".into(), topics, on_fault, handler: Arc::new(handler) });
+    engine.add_handler(HandlerSpec {
+        name: "h".into(),
+        topics,
+        events: Box::default(),
+        on_fault,
+        handler: Arc::new(handler),
+    });
 }
 
 fn host(
@@ -255,6 +261,7 @@ fn what_a_tick_makes_meets_the_handlers_behind() {
     let spec = |name: &'static str, handler: Clockwork| HandlerSpec {
         name: name.into(),
         topics: TopicPattern::parse("*"),
+        events: Box::default(),
         on_fault: OnFault::Closed,
         handler: Arc::new(handler),
     };

@@ -275,6 +275,7 @@ mod tests {
         engine.add_handler(HandlerSpec {
             name: "a\"b\\c\nd".into(),
             topics: TopicPattern::parse("*"),
+            events: Box::default(),
             on_fault: OnFault::Closed,
             handler: std::sync::Arc::new(Counting),
         });

@@ -132,7 +132,8 @@ fn topic(topic: &TopicStats) -> Value {
 }
 
 fn handler(handler: &HandlerInfo) -> Value {
-    let mut value = json!({"name": handler.name, "topics": handler.topics.to_string()});
+    let mut value =
+        json!({"name": handler.name, "topics": handler.topics.to_string(), "events": handler.events});
     let Some(stats) = &handler.stats else { return value };
     let named = |counts: &[(&'static str, u64)]| -> Value { counts.iter().copied().collect() };
     value["calls"] = json!(stats.calls);

@@ -45,6 +45,7 @@ fn hub() -> Hub {
     hub.engine.add_handler(HandlerSpec {
         name: "count".into(),
         topics: TopicPattern::parse("votes"),
+        events: Box::default(),
         on_fault: OnFault::Closed,
         handler: Arc::new(Count::default()),
     });

@@ -132,14 +132,15 @@ impl Chain {
         let of = |Stage { spec, .. }: &Stage| HandlerInfo {
             name: spec.name.to_string(),
             topics: spec.topics.clone(),
+            events: spec.events.iter().map(|kind| kind.to_string()).collect(),
             stats: spec.handler.stats(),
         };
         self.0.iter().map(of).collect()
     }
 
-    /// Whether any handler wants events of `topic`.
-    pub(crate) fn wants(&self, topic: &str) -> bool {
-        self.0.iter().any(|stage| stage.spec.topics.matches(topic))
+    /// Whether any handler wants this event.
+    pub(crate) fn wants(&self, event: &Draft<'_>) -> bool {
+        self.0.iter().any(|stage| stage.spec.wants(event))
     }
 
     /// Sends `drafts` through the chain; what comes out is to be committed in order, with the index of the draft that
@@ -296,7 +297,13 @@ fn order_of(topic: &str) -> usize {
 
 impl HandlerSpec {
     fn wants(&self, event: &Draft<'_>) -> bool {
-        self.topics.matches(&event.topic)
+        self.topics.matches(&event.topic) && (self.events.is_empty() || self.wants_type(event))
+    }
+
+    fn wants_type(&self, event: &Draft<'_>) -> bool {
+        // What it is to a browser, and to readers who filter: WHATWG HTML 9.2.6.
+        let kind = event.event.as_deref().unwrap_or("message");
+        self.events.iter().any(|wanted| **wanted == *kind)
     }
 
     fn call(&self, event: &Draft<'_>, now: Timestamp, turn: &mut Turn) -> Result<Verdict, HandlerError> {

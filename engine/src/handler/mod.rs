@@ -176,6 +176,9 @@ pub struct HandlerSpec {
     pub name: Cow<'static, str>,
     /// The topics whose events it sees.
     pub topics: TopicPattern,
+    /// The types of the events it sees, where `message` is that of an event without one; none = all. Others go past it at the
+    /// price of the comparison: they take none of its locks, and have no order with those that it sees.
+    pub events: Box<[Box<str>]>,
     /// What happens when it fails.
     pub on_fault: OnFault,
     /// The code.

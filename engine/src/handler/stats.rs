@@ -37,6 +37,8 @@ pub struct HandlerInfo {
     pub name: String,
     /// The topics whose events it sees.
     pub topics: super::TopicPattern,
+    /// The types of the events it sees; none = all.
+    pub events: Vec<String>,
     /// What it says about itself, if it counts.
     pub stats: Option<HandlerStats>,
 }

@@ -147,6 +147,7 @@ pub(crate) fn engine_with(handler: Arc<WasmHandler>) -> Engine {
     engine.add_handler(HandlerSpec {
         name: "guest".into(),
         topics: TopicPattern::parse("t*"),
+        events: Box::default(),
         on_fault: OnFault::Closed,
         handler,
     });
