@@ -9,6 +9,7 @@ import { copyable } from './copy.js';
 import { byId, element, setText } from './dom.js';
 import { EventList } from './events.js';
 import { bytes, count, duration, plural, rate } from './format.js';
+import { HandlerTable } from './handlers.js';
 import { Plot } from './plot.js';
 import { PublishForm } from './publish.js';
 import { StatsPoller } from './stats.js';
@@ -24,6 +25,7 @@ let streamState = 'idle';
 const plot = new Plot();
 const events = new EventList();
 const publishForm = new PublishForm({ onChange: showSnippets, onPublished: () => poller.now() });
+const handlers = new HandlerTable();
 const table = new TopicTable({ onChoose: chooseTopic, emptyHint: noTopicsHint });
 
 // ---- header and figures
@@ -58,6 +60,7 @@ function showStats(stats, rates) {
   byId('fig-history-meter').value = stats.history.limit_bytes > 0 ? stats.history.bytes / stats.history.limit_bytes : 0;
   plot.add(rates.delivered);
   table.update(stats.topics, rates);
+  handlers.update(stats.handlers, rates);
 }
 
 // ---- theme

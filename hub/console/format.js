@@ -29,6 +29,13 @@ export function bytes(value) {
   return [scaled < 10 && unit > 0 ? tenths.format(scaled) : whole.format(scaled), units[unit]];
 }
 
+/** A short time, given in microseconds: `0.8 µs`, `12 µs`, `1.5 ms`. */
+export function micros(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return '–';
+  const [scaled, unit] = value < 1000 ? [value, 'µs'] : [value / 1000, 'ms'];
+  return `${scaled < 10 ? tenths.format(scaled) : whole.format(scaled)} ${unit}`;
+}
+
 /** A span of milliseconds in its two largest units: `3 d 4 h`, `12 min 5 s`, `8 s`. */
 export function duration(ms) {
   const seconds = Math.floor(ms / 1000);

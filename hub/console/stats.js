@@ -11,7 +11,7 @@ const AWAY_MS = 10_000;
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000, 15_000];
 /** Longer apart than this, two answers give no rate: the value would hide the pause. */
 const LONGEST_STEP_MS = 6000;
-/** Topic rates are averages over this many steps, so that a slow topic does not flicker. */
+/** Rates of topics and handlers are averages over this many steps, so that a slow topic does not flicker. */
 const TOPIC_STEPS = 5;
 
 export class StatsPoller {
@@ -82,7 +82,8 @@ export class StatsPoller {
 
   #take(stats) {
     const published = new Map(stats.topics.list.map((topic) => [topic.name, topic.published]));
-    const answer = { stats, published };
+    const handlers = new Map(stats.handlers.map((handler) => [handler.name, handler]));
+    const answer = { stats, published, handlers };
     const last = this.#answers.at(-1);
     const step = last === undefined ? 0 : stats.uptime_ms - last.stats.uptime_ms;
     const continues = last !== undefined && stats.epoch === last.stats.epoch && step > 0 && step <= LONGEST_STEP_MS;
@@ -93,7 +94,9 @@ export class StatsPoller {
   }
 
   #rates(last, answer) {
-    if (last === undefined) return { published: null, delivered: null, topic: () => null };
+    if (last === undefined) {
+      return { published: null, delivered: null, topic: () => null, handler: () => ({ rate: null, micros: null }) };
+    }
     const perSecond = (now, before, span) => Math.max(0, ((now - before) * 1000) / span);
     const span = answer.stats.uptime_ms - last.stats.uptime_ms;
     const oldest = this.#answers[0];
@@ -106,6 +109,16 @@ export class StatsPoller {
       topic: (name) => {
         const before = oldest.published.get(name) ?? (complete ? 0 : undefined);
         return before === undefined ? null : perSecond(answer.published.get(name), before, longSpan);
+      },
+      // The time is the mean of the calls since then; without any there is nothing to tell of them.
+      handler: (name) => {
+        const now = answer.handlers.get(name);
+        const before = oldest.handlers.get(name) ?? { calls: 0, time_us: 0 };
+        const calls = (now.calls ?? 0) - (before.calls ?? 0);
+        return {
+          rate: perSecond(calls, 0, longSpan),
+          micros: calls > 0 ? (now.time_us - before.time_us) / calls : null,
+        };
       },
     };
   }

@@ -25,6 +25,7 @@ pub(crate) fn pages() -> Vec<Page> {
         page!("/console/dom.js", SCRIPT, "dom.js"),
         page!("/console/events.js", SCRIPT, "events.js"),
         page!("/console/format.js", SCRIPT, "format.js"),
+        page!("/console/handlers.js", SCRIPT, "handlers.js"),
         page!("/console/plot.js", SCRIPT, "plot.js"),
         page!("/console/publish.js", SCRIPT, "publish.js"),
         page!("/console/sse.js", SCRIPT, "sse.js"),

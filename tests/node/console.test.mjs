@@ -2,6 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { promisify } from 'node:util';
 
@@ -111,6 +114,47 @@ test('publishes through the form; list, table and figures show it', async () => 
   assert.deepEqual(topic, { published: '1', held: '1', newest: row.id });
   await says('#fig-published-total', '1 in all');
   await says('#fig-topics', '1');
+});
+
+test('shows handlers with their rates, times, answers and faults', async () => {
+  await openConsole();
+  await until('an answer', async () => /\d/.test(await text('#fig-published')));
+  assert.equal(await opened.page.isVisible('#handlers-card'), false, 'a hub without handlers has no panel for them');
+  await opened.context.close();
+  await hub.stop('SIGKILL');
+
+  const folder = await mkdtemp(join(tmpdir(), 'fanfare-console-'));
+  try {
+    const file = join(folder, 'judge.js');
+    await writeFile(file, "export function transform({ data }) {\n  if (data === 'bad') null.x;\n  return data === 'no' ? null : `${data}!`;\n}\n");
+    const second = join(folder, 'last.js');
+    await writeFile(second, 'export const transform = () => {};\n');
+    hub = await startHub({ args: ['--handler', `t=${file};event=vote;event=note`, '--handler', `*=${second}`] });
+    await openConsole();
+    const cells = (name) => opened.page.locator(`#handlers tr[data-handler="${name}"] > *`).allTextContents();
+    await until('both handlers', async () => (await cells('last')).length === 8);
+    assert.deepEqual(await opened.page.locator('#handlers tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.handler)), ['judge', 'last']);
+    await says('#handlers-count', '2');
+    assert.deepEqual((await cells('judge')).slice(0, 2), ['judge', 't (vote, note)']);
+    const publish = (data, event) => fetch(`${hub.url}/events/t?event=${event}`, { method: 'POST', body: data });
+    for (const [body, status] of [['yes', 200], ['no', 200], ['bad', 500], ['yes', 200]]) {
+      assert.equal((await publish(body, 'vote')).status, status, body);
+    }
+    assert.equal((await publish('bad', 'other')).status, 200, 'of another type: not its business');
+    const judge = await until('the counts', async () => {
+      const now = await cells('judge');
+      return now[4] === '4' && now;
+    });
+    assert.deepEqual([judge[1], judge[5], judge[6], judge[7]], ['t (vote, note)', 'drop 1, replace 2', '1: trap 1', '0 B']);
+    assert.match(judge[3], /^[\d.]+ (µs|ms)$/);
+    await until('a rate', async () => Number((await cells('judge'))[2]) > 0);
+    assert.equal(await opened.page.locator('#handlers tr[data-handler="judge"] .faults.bad').count(), 1);
+    const last = await cells('last');
+    assert.deepEqual([last[1], last[4], last[5], last[6]], ['*', '3', 'pass 3', '0']);
+    assert.deepEqual(opened.complaints, []);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('takes an id of the publisher, and says in a sentence why it refuses a bad one', async () => {
