@@ -72,7 +72,7 @@ mod bench {
     use std::time::Instant;
 
     use fanfare_hub::engine::{Draft, Verdict};
-    use fanfare_hub::wasi::{About, Config, Runtime, Trial, name_of, read_file};
+    use fanfare_hub::wasi::{About, Config, Runtime, Trial, check_name, name_of, read_file};
 
     use super::{Check, Failure};
     use crate::output::Output;
@@ -86,7 +86,8 @@ mod bench {
             .map_err(|error| Failure::usage(format_args!("cannot read {file}: {error}")))?;
         let runtime = Runtime::configured(config).map_err(Failure::runtime)?;
         let start = Instant::now();
-        let trial = Trial::new(&runtime, &name_of(&check.file), &bytes, config)
+        let trial = check_name(&check.file, &bytes)
+            .and_then(|()| Trial::new(&runtime, &name_of(&check.file), &bytes, config))
             .map_err(|error| Failure::runtime(format_args!("{file} is no usable handler: {error}")))?;
         let loaded = start.elapsed();
         trial

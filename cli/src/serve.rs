@@ -20,7 +20,8 @@ Examples:
   fanfare serve --listen 0.0.0.0:4780 --set hosts=hub.example
   fanfare serve --config fanfare.toml --set log=debug
   fanfare serve --data history --set history.durability=always
-  fanfare serve --handler votes=tally.wasm
+  fanfare serve --handler votes=tally.js
+  fanfare serve --handler 'votes=tally.js;event=vote;time=5ms;config.choices=yes no'
   fanfare serve --cors-origin https://app.example --set history.events=10000
 
 SIGINT or SIGTERM stops it: streams are ended so that their readers resume, within

@@ -38,7 +38,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS")]
     heartbeat: Option<String>,
 
-    /// Send the events of this topic (`rooms/*`: of all that begin so) through this handler
+    /// Send the events of this topic (`rooms/*`: of all that begin so) through this handler; behind the file, `;event=TYPE`,
+    /// `;config.KEY=VALUE` or `;NAME=VALUE` for an option `handler.NAME` sets what holds for it alone
     #[arg(long, value_name = "TOPIC=FILE")]
     handler: Vec<String>,
 

@@ -105,6 +105,52 @@ fn handlers_from_a_file_pass_events_on_in_their_order() {
 }
 
 #[test]
+fn handlers_have_settings_of_their_own() {
+    let built = Built::new(&["mask"]);
+    let file = built.file("mask").display().to_string();
+    let text = format!(
+        "[handlers]\nquiet = \"{file}\"\n[handlers.chat]\nfile = \"{file}\"\nevent = [\"say\", \"message\"]\n\
+         config = {{ words = \"darn heck\" }}\ntime = \"20ms\"\n[handler]\nconfig = [\"words=psst\"]\n"
+    );
+    let toml = built.folder.path().join("fanfare.toml");
+    std::fs::write(&toml, text).expect("written");
+    let chat =
+        format!("{};event=say;event=message;config.words=darn heck;time=20ms", built.on("chat", "mask"));
+    let quiet = built.on("quiet", "mask");
+    let toml = toml.display().to_string();
+    for args in [
+        &["--config", &toml][..],
+        &["--handler", &quiet, "--handler", &chat, "--set", "handler.config=words=psst"],
+    ] {
+        let hub = Hub::start_on("127.0.0.1:0", args);
+        for (topic, kind, said) in [
+            ("chat", Some("say"), "**** psst"),
+            ("chat", None, "**** psst"),
+            ("chat", Some("shout"), "darn psst"),
+            ("quiet", Some("shout"), "darn ****"),
+        ] {
+            let mut event = vec![topic, "darn psst"];
+            event.extend(kind.into_iter().flat_map(|kind| ["--event", kind]));
+            hub.publish(&event);
+            let (_, out, err) = run(&["sub", "--url", &hub.url, "--replay", "1", "-n", "1", topic]);
+            assert_eq!(out.trim_end(), said, "{topic} {kind:?} {args:?}: {err}");
+        }
+        let stats = hub.stats();
+        let of = |topics: &str| {
+            let handlers = stats["handlers"].as_array().expect("a list");
+            handlers.iter().find(|handler| handler["topics"] == topics).expect("it is there")
+        };
+        assert_eq!((&of("chat")["calls"], &of("quiet")["calls"]), (&2.into(), &1.into()), "{stats}");
+        assert_eq!(of("chat")["events"], serde_json::json!(["say", "message"]));
+        assert_eq!(of("quiet")["events"], serde_json::json!([]));
+    }
+    let (code, _, err) =
+        run(&["serve", "--listen", "127.0.0.1:0", "--handler", &format!("{quiet};tiem=5ms")]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("--handler: handlers = \"tiem=5ms\" is no setting of a handler"), "{err}");
+}
+
+#[test]
 fn a_changed_file_is_taken_into_use() {
     let built = Built::new(&["uppercase"]);
     let hub = Hub::start_on("127.0.0.1:0", &["--handler", &built.on("t", "uppercase")]);
@@ -126,8 +172,9 @@ fn a_changed_file_is_taken_into_use() {
 fn a_handler_that_does_not_load_keeps_the_hub_from_starting() {
     let built = Built::new(&[]);
     std::fs::write(built.file("text"), "not a module").expect("written");
-    // Text that is not JavaScript either.
-    for (name, says) in [("text", "SyntaxError: "), ("absent", "cannot read it")] {
+    for (name, says) in
+        [("text", "it is named .wasm and is no WebAssembly, which begins with"), ("absent", "cannot read it")]
+    {
         let handler = built.on("t", name);
         let (code, out, err) = run(&["serve", "--listen", "127.0.0.1:0", "--handler", &handler]);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");

@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use fanfare_engine::options::Kind;
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 /// How deep tables may nest before the file is refused; option names have three parts at most.
 const MAX_DEPTH: usize = 8;
@@ -32,6 +33,8 @@ pub(crate) enum Found {
     Integer(String),
     Text(String),
     Texts(Vec<String>),
+    /// What the table `[handlers]` says, as the text of the option.
+    Handlers(Result<String, Wrong>),
     /// A table without a single value in it.
     EmptyTable,
     /// A TOML type that no option takes, as an error message says it.
@@ -57,7 +60,7 @@ impl Found {
             Self::Integer(_) => Err("is a number"),
             Self::Text(_) => Err("is a string"),
             Self::Texts(_) => Err("is an array"),
-            Self::EmptyTable => Err("is a table"),
+            Self::Handlers(_) | Self::EmptyTable => Err("is a table"),
             Self::Other(what) => Err(what),
         }
     }
@@ -68,9 +71,20 @@ impl Found {
             Self::Flag(flag) => flag.to_string(),
             Self::Integer(text) | Self::Text(text) => text.clone(),
             Self::Texts(items) => items.join(","),
-            Self::EmptyTable | Self::Other(_) => String::new(),
+            Self::Handlers(_) | Self::EmptyTable | Self::Other(_) => String::new(),
         }
     }
+}
+
+/// What is wrong with a line of the table `[handlers]`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// Line, from 1.
+    pub(crate) line: usize,
+    /// The value, as an error message repeats it.
+    pub(crate) value: String,
+    /// The middle of the sentence.
+    pub(crate) reason: &'static str,
 }
 
 /// The text is not TOML.
@@ -86,42 +100,98 @@ pub(crate) struct SyntaxError {
 pub(crate) fn entries(text: &str) -> Result<Vec<Entry>, SyntaxError> {
     let table = DeTable::parse(text).map_err(|error| syntax_error(text, error.message(), error.span()))?;
     let mut found = Vec::new();
-    collect(table.get_ref(), "", 0, &mut found);
+    collect(text, table.get_ref(), "", 0, &mut found);
     found.sort_by_key(|(offset, _, _)| *offset);
     let entry = |(offset, key, found)| Entry { key, line: line_of(text, offset), found };
     Ok(found.into_iter().map(entry).collect())
 }
 
-/// What the table `[handlers]` says: its first line, and the option's text or the line, value and fault of a wrong one.
-pub(crate) type Handlers = (usize, Result<String, (usize, String, &'static str)>);
-
-/// Takes the lines of the table `[handlers]` out of `entries`.
-pub(crate) fn split_handlers(entries: Vec<Entry>) -> (Option<Handlers>, Vec<Entry>) {
-    let of_table = |entry: &Entry| {
-        let rest = entry.key.strip_prefix(HANDLERS);
-        rest.is_some_and(|rest| rest.starts_with('.') || rest.is_empty() && entry.found == Found::EmptyTable)
-    };
-    let (handlers, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(of_table);
-    let Some(first) = handlers.iter().find(|entry| entry.key != HANDLERS).map(|entry| entry.line) else {
-        return (None, others);
-    };
-    let listed = handlers.iter().filter_map(|entry| {
-        let topic = entry.key.get(HANDLERS.len() + 1..)?;
-        let files = match &entry.found {
-            Found::Text(file) => std::slice::from_ref(file),
-            Found::Texts(files) => files.as_slice(),
-            found => return Some(Err((entry.line, found.shown(), "names no file"))),
+/// The text of the option for the table `[handlers]`: a topic a line, and for it a file, a table with a file and what is
+/// set for it, or a list of these.
+fn handlers(table: &DeTable<'_>, text: &str) -> Result<String, Wrong> {
+    let mut listed = Vec::new();
+    for (topic, value) in in_order(table) {
+        let items = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
         };
-        if topic.contains(',') || files.iter().any(|file| file.contains(',')) {
-            return Some(Err((entry.line, entry.found.shown(), "has a topic or file with a comma")));
+        let wrong = |value: &str, reason| Wrong {
+            line: line_of(text, topic.span().start),
+            value: value.to_owned(),
+            reason,
+        };
+        for item in items {
+            let entry = match item.get_ref() {
+                DeValue::String(file) => vec![format!("{}={file}", topic.get_ref())],
+                DeValue::Table(table) => {
+                    handler(topic.get_ref(), table).map_err(|(value, reason)| wrong(&value, reason))?
+                }
+                _ => return Err(wrong(&scalar(item.get_ref()).unwrap_or_default(), "names no file")),
+            };
+            if entry.iter().any(|part| part.contains([',', ';'])) {
+                return Err(wrong(
+                    &entry.join(";"),
+                    "has a topic, file or setting with a comma or semicolon",
+                ));
+            }
+            listed.push(entry.join(";"));
         }
-        Some(Ok(files.iter().map(|file| format!("{topic}={file}")).collect::<Vec<_>>().join(",")))
-    });
-    let listed = listed.collect::<Result<Vec<_>, _>>().map(|lines| lines.join(","));
-    (Some((first, listed)), others)
+    }
+    Ok(listed.join(","))
 }
 
-fn collect(table: &DeTable<'_>, prefix: &str, depth: usize, found: &mut Vec<(usize, String, Found)>) {
+/// `TOPIC=FILE` and the settings of one handler.
+fn handler(topic: &str, table: &DeTable<'_>) -> Result<Vec<String>, (String, &'static str)> {
+    let is_file = |name: &str| name == "file";
+    let file = table.iter().find(|(name, _)| is_file(name.get_ref())).map(|(_, file)| file.get_ref());
+    let Some(DeValue::String(file)) = file else {
+        return Err((topic.to_owned(), "has a table without a file"));
+    };
+    let mut entry = vec![format!("{topic}={file}")];
+    let mut set = |name: &str, value: &DeValue<'_>| match scalar(value) {
+        Some(value) => {
+            entry.push(format!("{name}={value}"));
+            Ok(())
+        }
+        None => Err((name.to_owned(), "has a setting that is no text, number or flag")),
+    };
+    for (name, value) in in_order(table).into_iter().filter(|(name, _)| !is_file(name.get_ref())) {
+        let name = name.get_ref();
+        match value.get_ref() {
+            DeValue::Array(items) => items.iter().try_for_each(|item| set(name, item.get_ref()))?,
+            DeValue::Table(inner) => in_order(inner)
+                .into_iter()
+                .try_for_each(|(key, value)| set(&format!("{name}.{}", key.get_ref()), value.get_ref()))?,
+            value => set(name, value)?,
+        }
+    }
+    Ok(entry)
+}
+
+/// The lines of a table as they stand in the file.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>)> {
+    let mut lines: Vec<_> = table.iter().collect();
+    lines.sort_by_key(|(name, _)| name.span().start);
+    lines
+}
+
+/// A value that a setting can have, as text.
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(decimal(number.as_str(), number.radix())),
+        DeValue::Boolean(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+fn collect(
+    text: &str,
+    table: &DeTable<'_>,
+    prefix: &str,
+    depth: usize,
+    found: &mut Vec<(usize, String, Found)>,
+) {
     for (name, value) in table.iter() {
         let key = if prefix.is_empty() {
             name.get_ref().to_string()
@@ -129,8 +199,9 @@ fn collect(table: &DeTable<'_>, prefix: &str, depth: usize, found: &mut Vec<(usi
             format!("{prefix}.{}", name.get_ref())
         };
         let value = match value.get_ref() {
+            DeValue::Table(inner) if key == HANDLERS => Found::Handlers(handlers(inner, text)),
             DeValue::Table(inner) if depth < MAX_DEPTH && !inner.is_empty() => {
-                collect(inner, &key, depth + 1, found);
+                collect(text, inner, &key, depth + 1, found);
                 continue;
             }
             DeValue::Table(inner) if inner.is_empty() => Found::EmptyTable,
@@ -201,21 +272,45 @@ mod tests {
 
     #[test]
     fn handlers_are_a_table_of_topics() {
+        let listed = |text: &str| {
+            let mut found = entries(text).expect("TOML");
+            assert_eq!(found.iter().filter(|entry| entry.key == HANDLERS).count(), 1, "{text}");
+            let entry = found.remove(found.iter().position(|entry| entry.key == HANDLERS).expect("there"));
+            match entry.found {
+                Found::Handlers(listed) => (entry.line, listed),
+                other => panic!("{other:?}"),
+            }
+        };
         let text = "lanes = 1\n[handlers]\nvotes = \"a.wasm\"\n\"r.x/*\" = [\"b.wasm\", \"c.wasm\"]\n";
-        let (handlers, rest) = split_handlers(entries(text).expect("TOML"));
-        let listed = "votes=a.wasm,r.x/*=b.wasm,r.x/*=c.wasm".to_owned();
-        assert_eq!((handlers, rest.len()), (Some((3, Ok(listed))), 1));
+        assert_eq!(listed(text), (2, Ok("votes=a.wasm,r.x/*=b.wasm,r.x/*=c.wasm".to_owned())));
+        let text = "[handlers]\n\"z*\" = [\"a.js\", { file = \"b.js\", event = [\"x\", \"y\"], events = 7, reload = false }]\n\
+            [handlers.votes]\nfile = \"c.js\"\ntime = \"5ms\"\nconfig = { words = \"darn heck\", a = 1 }\n";
+        let expected = "z*=a.js,z*=b.js;event=x;event=y;events=7;reload=false,\
+            votes=c.js;time=5ms;config.words=darn heck;config.a=1";
+        assert_eq!(listed(text).1, Ok(expected.to_owned()));
+        assert_eq!(
+            listed("[[handlers.t]]\nfile = \"a.js\"\n[[handlers.t]]\nfile = \"b.js\"\n").1,
+            Ok("t=a.js,t=b.js".to_owned())
+        );
         for (bad, reason) in [
-            ("[handlers]\nvotes = 1\n", "names no file"),
-            ("[handlers]\nvotes = \"a,b\"\n", "has a topic or file with a comma"),
-            ("[handlers]\n\"a,b\" = \"c\"\n", "has a topic or file with a comma"),
+            ("votes = 1", "names no file"),
+            ("votes = [[\"a.js\"]]", "names no file"),
+            ("votes = { time = \"5ms\" }", "has a table without a file"),
+            ("votes = { file = 7 }", "has a table without a file"),
+            ("votes = { file = \"a.js\", time = 1.5 }", "has a setting that is no text, number or flag"),
+            ("votes = \"a,b\"", "has a topic, file or setting with a comma or semicolon"),
+            ("\"a,b\" = \"c\"", "has a topic, file or setting with a comma or semicolon"),
+            ("a = { file = \"b;c\" }", "has a topic, file or setting with a comma or semicolon"),
+            (
+                "a = { file = \"b\", config = { x = \"1;time=9s\" } }",
+                "has a topic, file or setting with a comma or semicolon",
+            ),
         ] {
-            let (handlers, _) = split_handlers(entries(bad).expect("TOML"));
-            let (_, listed) = handlers.expect("a table");
-            assert!(matches!(listed, Err((2, _, why)) if why == reason), "{listed:?}");
+            let (_, said) = listed(&format!("[handlers]\n{bad}\n"));
+            assert!(matches!(&said, Err(Wrong { line: 2, reason: why, .. }) if *why == reason), "{said:?}");
         }
-        assert_eq!(split_handlers(entries("[handlers]\n").expect("TOML")), (None, vec![]));
-        assert_eq!(split_handlers(entries("handlers = []\n").expect("TOML")).1.len(), 1, "the option itself");
+        assert_eq!(listed("[handlers]\n"), (1, Ok(String::new())));
+        assert_eq!(entries("handlers = []\n").expect("TOML")[0].found, Found::Texts(vec![]));
     }
 
     #[test]

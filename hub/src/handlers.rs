@@ -98,14 +98,19 @@ impl Handlers {
     }
 
     #[cfg(not(feature = "wasm"))]
-    pub(crate) fn load(&self, _: &str, source: HandlerSource<'_>) -> Result<String, HandlerLoadError> {
+    pub(crate) fn load(
+        &self,
+        _: &str,
+        source: HandlerSource<'_>,
+        _: &str,
+    ) -> Result<String, HandlerLoadError> {
         Err(source.error("this build runs no handlers; they come with the feature wasm-jit, or wasm"))
     }
 
     #[cfg(not(feature = "wasm"))]
     fn load_all(&self, entries: &[Entry]) -> Result<(), HandlerLoadError> {
         let Some(entry) = entries.first() else { return Ok(()) };
-        self.load(&entry.topics, HandlerSource::File(&entry.file)).map(drop)
+        self.load(&entry.topics, HandlerSource::File(&entry.file), &entry.settings).map(drop)
     }
 
     #[cfg(not(feature = "wasm"))]
@@ -124,7 +129,7 @@ mod wasm {
     use std::time::{Duration, Instant};
 
     use fanfare_engine::{Handler, HandlerSpec, OnFault, TopicPattern};
-    use fanfare_wasi_host::{Beat, FileWatch, Runtime, WasmHandler, name_of, read_file};
+    use fanfare_wasi_host::{Beat, FileWatch, Own, Runtime, WasmHandler, check_name, name_of, read_file};
     use parking_lot::Mutex;
 
     use super::{Entry, HandlerLoadError, HandlerSource, Handlers};
@@ -139,11 +144,19 @@ mod wasm {
         names: BTreeSet<String>,
     }
 
+    /// What is to be loaded.
+    #[derive(Clone, Copy)]
+    struct Order<'s> {
+        topics: &'s str,
+        source: HandlerSource<'s>,
+        settings: &'s str,
+    }
+
     /// A handler that has only to be put to work.
     struct Ready<'s> {
         name: String,
-        topics: &'s str,
-        source: HandlerSource<'s>,
+        order: Order<'s>,
+        own: Own,
         bytes: Vec<u8>,
         handler: Arc<WasmHandler>,
         took: Duration,
@@ -155,10 +168,12 @@ mod wasm {
             &self,
             topics: &str,
             source: HandlerSource<'_>,
+            settings: &str,
         ) -> Result<String, HandlerLoadError> {
             let mut parts = self.wasm.lock();
             let runtime = self.runtime(&mut parts, source)?;
-            let ready = self.prepare(&runtime, parts.free(&source.name()), topics, source)?;
+            let order = Order { topics, source, settings };
+            let ready = self.prepare(&runtime, parts.free(&source.name()), order)?;
             self.install(&mut parts, ready)
         }
 
@@ -175,7 +190,7 @@ mod wasm {
                     let source = HandlerSource::File(&entry.file);
                     let name = free(&source.name(), |name| names.contains(name));
                     names.insert(name.clone());
-                    (name, entry.topics.as_str(), source)
+                    (name, Order { topics: &entry.topics, source, settings: &entry.settings })
                 })
                 .collect();
             let next = AtomicUsize::new(0);
@@ -183,10 +198,10 @@ mod wasm {
             let work = || {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let (Some((name, topics, source)), Some(done)) = (jobs.get(at), done.get(at)) else {
+                    let (Some((name, order)), Some(done)) = (jobs.get(at), done.get(at)) else {
                         return;
                     };
-                    let ready = self.prepare(&runtime, name.clone(), topics, *source);
+                    let ready = self.prepare(&runtime, name.clone(), *order);
                     if ready.is_err() {
                         // The hub will not start: what nobody has begun need not be.
                         next.store(jobs.len(), Ordering::Relaxed);
@@ -220,51 +235,57 @@ mod wasm {
             &self,
             runtime: &Runtime,
             name: String,
-            topics: &'s str,
-            source: HandlerSource<'s>,
+            order: Order<'s>,
         ) -> Result<Ready<'s>, HandlerLoadError> {
-            if topics.is_empty() {
+            let source = order.source;
+            if order.topics.is_empty() {
                 return Err(source.error("it is given no topic"));
             }
+            let own = self.config.own(order.settings).map_err(|error| source.error(error))?;
             let start = Instant::now();
             let bytes = match source {
-                HandlerSource::File(file) => read_file(file, self.config.file_bytes)
+                HandlerSource::File(file) => read_file(file, own.config.file_bytes)
                     .map_err(|error| source.error(format_args!("cannot read it: {error}")))?,
                 HandlerSource::Bytes { bytes, .. } => bytes.to_vec(),
             };
+            if let HandlerSource::File(file) = source {
+                check_name(file, &bytes).map_err(|error| source.error(error))?;
+            }
             let handler = match &self.states {
-                Some(states) => WasmHandler::keeping(runtime, &name, &bytes, &self.config, states),
-                None => WasmHandler::new(runtime, &name, &bytes, &self.config),
+                Some(states) => WasmHandler::keeping(runtime, &name, &bytes, &own.config, states),
+                None => WasmHandler::new(runtime, &name, &bytes, &own.config),
             };
             let handler = Arc::new(handler.map_err(|error| source.error(error))?);
-            Ok(Ready { name, topics, source, bytes, handler, took: start.elapsed() })
+            Ok(Ready { name, order, own, bytes, handler, took: start.elapsed() })
         }
 
         /// Puts it to work.
         fn install(&self, parts: &mut Parts, ready: Ready<'_>) -> Result<String, HandlerLoadError> {
-            let Ready { name, topics, source, bytes, handler, took } = ready;
+            let Ready { name, order: Order { topics, source, .. }, own, bytes, handler, took } = ready;
+            let Own { events, config } = own;
             let no_thread = |error| source.error(format_args!("cannot start a thread: {error}"));
-            if parts.beat.is_none() && (handler.ticks() || self.config.reload) {
+            if parts.beat.is_none() && (handler.ticks() || config.reload) {
                 let clock = self.clock;
                 let beat = Beat::start(self.engine.clone(), move || clock.now());
                 parts.beat = Some(beat.map_err(no_thread)?);
             }
-            if let (HandlerSource::File(file), true) = (source, self.config.reload) {
+            if let (HandlerSource::File(file), true) = (source, config.reload) {
                 if parts.watch.is_none() {
                     parts.watch = Some(FileWatch::start().map_err(no_thread)?);
                 }
                 if let Some(watch) = &parts.watch {
-                    watch.add(file, bytes, self.config.file_bytes, &handler);
+                    watch.add(file, bytes, config.file_bytes, &handler);
                 }
             }
             self.engine.add_handler(HandlerSpec {
                 name: name.clone().into(),
                 topics: TopicPattern::parse(topics),
+                events: events.into_iter().map(Into::into).collect(),
                 on_fault: OnFault::Closed,
                 handler: Arc::clone(&handler) as Arc<dyn Handler>,
             });
             if let Some(beat) = &parts.beat {
-                beat.add(&name, &handler, self.config.tick);
+                beat.add(&name, &handler, config.tick);
             }
             parts.names.insert(name.clone());
             let code = handler.about().origin.as_str();

@@ -82,7 +82,21 @@ impl Hub {
     /// # Errors
     /// [`HandlerLoadError`]; nothing has changed then.
     pub fn load_handler(&self, topics: &str, source: HandlerSource<'_>) -> Result<String, HandlerLoadError> {
-        self.handlers.load(topics, source)
+        self.handlers.load(topics, source, "")
+    }
+
+    /// As [`Hub::load_handler`], with settings for this handler alone, as they follow the file in the option `handlers`:
+    /// `event=vote;time=5ms;config.words=darn heck`.
+    ///
+    /// # Errors
+    /// [`HandlerLoadError`]; nothing has changed then.
+    pub fn load_handler_with(
+        &self,
+        topics: &str,
+        source: HandlerSource<'_>,
+        settings: &str,
+    ) -> Result<String, HandlerLoadError> {
+        self.handlers.load(topics, source, settings)
     }
 
     /// Unloads a handler. Its state stays where there is a data directory, for the next handler of its name; else it goes with

@@ -57,25 +57,23 @@ impl Loader {
         self.layer.clear();
         let entries = file::entries(text)
             .map_err(|error| LoadError::new(place(error.line), Problem::Syntax(error.message)))?;
-        let (handlers, entries) = file::split_handlers(entries);
-        if let Some((line, listed)) = handlers {
-            let key = keys::find(file::HANDLERS)
-                .ok_or_else(|| LoadError::new(place(line), Problem::unknown(file::HANDLERS)))?;
-            let refused = |(line, value, reason): (usize, String, &'static str)| {
-                let error = OptionError::new(key.name(), &value, reason, "a file, or a list of files");
-                LoadError::new(place(line), Problem::Refused(error))
-            };
-            let text = listed.map_err(refused)?;
-            self.set(place(line), key, &text)?;
-        }
         for entry in entries {
-            let place = place(entry.line);
+            let (at, place) = (place, place(entry.line));
             if entry.found == file::Found::EmptyTable && is_section(&entry.key) {
                 continue;
             }
             let Some(key) = keys::find(&entry.key) else {
                 return Err(LoadError::new(place, Problem::unknown(&entry.key)));
             };
+            if let file::Found::Handlers(listed) = &entry.found {
+                let text = listed.as_ref().map_err(|wrong| {
+                    let expected = "a file, a table with a file and its settings, or a list of them";
+                    let error = OptionError::new(key.name(), &wrong.value, wrong.reason, expected);
+                    LoadError::new(at(wrong.line), Problem::Refused(error))
+                })?;
+                self.set(place, key, text)?;
+                continue;
+            }
             let text = entry.found.text_for(key.kind()).map_err(|reason| {
                 let error = OptionError::new(key.name(), &entry.found.shown(), reason, key.kind().expected());
                 LoadError::new(place.clone(), Problem::Refused(error))

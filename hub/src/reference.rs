@@ -112,6 +112,12 @@ connections = 20_000
 [handlers]
 votes = \"tally.wasm\"
 \"rooms/*\" = [\"mask.wasm\", \"count.wasm\"]
+
+[handlers.orders]                # settings of one handler, see handlers.md
+file = \"check.js\"
+event = \"order\"
+time = \"5ms\"
+config = { most = 99 }
 ```
 
 An unknown name, a value of the wrong kind or out of range, and an option set twice in one place are errors that name

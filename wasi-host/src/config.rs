@@ -1,22 +1,24 @@
 //! What handlers may be told: which there are, what each may take, and what happens when one fails.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use fanfare_engine::check_topic;
-use fanfare_engine::options::{Kind, OptionError};
+use fanfare_engine::options::{Kind, OptionError, OptionSpec};
+use fanfare_engine::{check_event_type, check_topic};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 fanfare_engine::options! {
-    /// Options of handlers. The limits hold for each handler on its own.
+    /// Options of handlers. The limits hold for each handler on its own, and each handler may have its own.
     pub struct Config {
         /// Handlers, `TOPIC=FILE` each, in the order in which events pass them: a component or core module of
-        /// WebAssembly, or a JavaScript file. A topic that ends in `*` stands for every topic that begins so. In a file, a table `[handlers]`
-        /// with a line for each topic says the same.
+        /// WebAssembly, or a JavaScript file. A topic that ends in `*` stands for every topic that begins so. What is set for one handler alone
+        /// follows its file: `;event=TYPE` lets only events of that type meet it (several: of those types; `message`: without a type), `;config.KEY=VALUE` is a
+        /// value for it to read, and every `handler.NAME` below, but for those of the cache, can be `;NAME=VALUE`. In a file, a table `[handlers]` with a line for each topic says the same.
         ["handlers"] handlers: Vec<String> = Kind::TextList, "";
         /// How long a handler may compute for one event before it is stopped. On a busy machine, where others compute in
         /// between, up to twenty times as long may pass.
@@ -73,7 +75,29 @@ pub struct Entry {
     pub topics: String,
     /// The file.
     pub file: PathBuf,
+    /// What is set for it alone, as [`Config::own`] reads it.
+    pub settings: String,
 }
+
+/// What holds for one handler.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// The types of the events that it sees, where `message` is that of an event without one; none = all.
+    pub events: Vec<String>,
+    /// Its options; it names no handlers.
+    pub config: Config,
+}
+
+/// Between the settings of one handler.
+const SEPARATOR: char = ';';
+/// Begins the names of the options that a handler may have for itself, which are its settings without this.
+const OF_HANDLERS: &str = "handler.";
+/// Options of what all handlers of a hub share.
+const SHARED: [&str; 2] = ["handler.cache_dir", "handler.cache_bytes"];
+/// The setting for the types of events.
+const EVENT: &str = "event";
+/// Begins a setting for the handler to read.
+const VALUE: &str = "config.";
 
 impl Config {
     /// Checks what the table cannot: the form of lists, and options that need each other.
@@ -81,8 +105,12 @@ impl Config {
     /// # Errors
     /// Names the option to change.
     pub fn validate(&self) -> Result<(), OptionError> {
-        self.entries()?;
         self.values()?;
+        self.check_dead_letter()?;
+        self.entries()?.iter().try_for_each(|entry| self.own(&entry.settings).map(drop))
+    }
+
+    fn check_dead_letter(&self) -> Result<(), OptionError> {
         if self.on_fault == Policy::DeadLetter && check_topic(&self.dead_letter).is_err() {
             return Err(OptionError::new(
                 "handler.dead_letter",
@@ -97,32 +125,74 @@ impl Config {
     /// The handlers to load.
     ///
     /// # Errors
-    /// When an entry is not `TOPIC=FILE`.
+    /// When an entry is not `TOPIC=FILE`. Settings are not looked at.
     pub fn entries(&self) -> Result<Vec<Entry>, OptionError> {
-        let entry = |text: &String| match text.rsplit_once('=') {
-            Some((topics, file)) if !topics.is_empty() && !file.is_empty() => {
-                Ok(Entry { topics: topics.trim().to_owned(), file: PathBuf::from(file.trim()) })
+        let entry = |text: &String| {
+            let (what, settings) = text.split_once(SEPARATOR).unwrap_or((text, ""));
+            match what.rsplit_once('=').map(|(topics, file)| (topics.trim(), file.trim())) {
+                Some((topics, file)) if !topics.is_empty() && !file.is_empty() => Ok(Entry {
+                    topics: topics.to_owned(),
+                    file: PathBuf::from(file),
+                    settings: settings.to_owned(),
+                }),
+                _ => Err(OptionError::new(
+                    "handlers",
+                    text,
+                    "has an entry without a topic and a file",
+                    "TOPIC=FILE",
+                )),
             }
-            _ => Err(OptionError::new(
-                "handlers",
-                text,
-                "has an entry without a topic and a file",
-                "TOPIC=FILE",
-            )),
         };
         self.handlers.iter().map(entry).collect()
     }
 
-    /// What handlers can read by key.
+    /// What holds for a handler with these settings, `event=TYPE;NAME=VALUE;config.KEY=VALUE`: what they say, and for the rest
+    /// what holds for all.
     ///
     /// # Errors
-    /// When an entry is not `KEY=VALUE`.
-    pub fn values(&self) -> Result<Vec<(String, String)>, OptionError> {
-        let entry = |text: &String| match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(OptionError::new("handler.config", text, "has an entry without a key", "KEY=VALUE")),
-        };
-        self.config.iter().map(entry).collect()
+    /// When one is no setting of a handler, is given twice, or has a value that its option refuses.
+    pub fn own(&self, settings: &str) -> Result<Own, OptionError> {
+        let mut own = Own { events: Vec::new(), config: Self { handlers: Vec::new(), ..self.clone() } };
+        let mut set = BTreeSet::new();
+        for setting in settings.split(SEPARATOR).map(str::trim).filter(|setting| !setting.is_empty()) {
+            let wrong = |reason, expected| Err(OptionError::new("handlers", setting, reason, expected));
+            let Some((name, value)) = setting.split_once('=') else {
+                return wrong("has a setting without a value", "NAME=VALUE".to_owned());
+            };
+            if name != EVENT && !set.insert(name) {
+                return wrong("is set twice for one handler", "it once".to_owned());
+            }
+            let option = Self::settable().find(|(short, _)| *short == name).map(|(_, option)| option);
+            match (name.strip_prefix(VALUE), option) {
+                (Some(key), _) if !key.is_empty() => own.config.config.push(format!("{key}={value}")),
+                _ if name == EVENT => match check_event_type(value) {
+                    Ok(()) if !value.is_empty() => own.events.push(value.to_owned()),
+                    _ => return wrong("is no type of an event", "1 to 255 bytes".to_owned()),
+                },
+                (None, Some(option)) => {
+                    if let Err(error) = option.set(&mut own.config, value) {
+                        return wrong(error.reason, error.expected);
+                    }
+                }
+                _ => return wrong("is no setting of a handler", Self::settings()),
+            }
+        }
+        own.config.check_dead_letter()?;
+        Ok(own)
+    }
+
+    /// The options that a handler may have for itself, each with its name as a setting.
+    fn settable() -> impl Iterator<Item = (&'static str, &'static OptionSpec<Self>)> {
+        // Lists have commas between their items, as handlers have.
+        let single = Self::OPTIONS.iter().filter(|option| option.kind != Kind::TextList);
+        let own = single.filter(|option| !SHARED.contains(&option.key));
+        own.filter_map(|option| Some((option.key.strip_prefix(OF_HANDLERS)?, option)))
+    }
+
+    /// What a handler may have for itself, for error messages.
+    fn settings() -> String {
+        let names: Vec<_> = Self::settable().map(|(name, _)| name).collect();
+        format!("{EVENT}, {VALUE}KEY or one of {}", names.join(", "))
     }
 }
 
@@ -207,6 +277,65 @@ mod tests {
             let error = listed(&["fine=x.wasm", bad]).validate().expect_err(bad);
             assert_eq!((error.key.as_str(), error.value.as_str()), ("handlers", bad));
         }
+    }
+
+    #[test]
+    fn a_handler_may_have_settings_of_its_own() {
+        let mut config =
+            listed(&["votes=tally.js; event=vote;event=ballot ;time=5ms;config.a=b=c;on_fault=pass;"]);
+        config.config = vec!["a=for all".to_owned(), "z=26".to_owned()];
+        assert_eq!(config.validate(), Ok(()));
+        let entry = config.entries().expect("sound").remove(0);
+        assert_eq!((entry.topics.as_str(), entry.file.as_path()), ("votes", "tally.js".as_ref()));
+        let own = config.own(&entry.settings).expect("sound");
+        assert_eq!(own.events, ["vote", "ballot"]);
+        assert_eq!((own.config.time, own.config.on_fault), (Duration::from_millis(5), Policy::Pass));
+        assert_eq!((own.config.memory_bytes, own.config.handlers.len()), (config.memory_bytes, 0));
+        // The last of a key is what the handler reads.
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let values = own.config.values().expect("sound");
+        assert_eq!(values, [pair("a", "for all"), pair("z", "26"), pair("a", "b=c")]);
+        assert_eq!((config.time, config.on_fault), (Duration::from_millis(10), Policy::Reject));
+    }
+
+    #[test]
+    fn every_option_of_handlers_is_a_setting() {
+        let config = Config::default();
+        let others: Vec<_> = Config::OPTIONS.iter().map(|option| option.key).collect();
+        assert!(SHARED.iter().all(|key| others.contains(key)));
+        assert_eq!(Config::settable().count() + SHARED.len() + 2, others.len(), "two are lists");
+        for (name, option) in Config::settable() {
+            let own = config.own(&format!("{name}={}", option.default)).expect(name);
+            assert_eq!(option.get(&own.config), option.default);
+            assert!(Config::settings().contains(name));
+        }
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        for (setting, part) in [
+            ("tiem=5ms", "is no setting of a handler: expected event, config.KEY or one of time, memory,"),
+            ("config=a=b", "is no setting of a handler"),
+            ("config.=b", "is no setting of a handler"),
+            ("handlers=a=b", "is no setting of a handler"),
+            ("cache_bytes=0", "is no setting of a handler"),
+            ("time", "without a value"),
+            ("time=soon", "expected a time"),
+            ("time=2h", "is out of range"),
+            ("event=", "is no type of an event"),
+            ("event=a\nb", "is no type of an event"),
+            ("on_fault=shrug", "expected one of reject, pass, drop, dead-letter"),
+        ] {
+            let error = Config::default().own(setting).expect_err(setting).to_string();
+            assert!(error.starts_with("handlers = \"") && error.contains(part), "{error}");
+        }
+        let twice = listed(&["a=b.js;time=1ms;time=2ms"]).validate().expect_err("twice");
+        assert_eq!((twice.value.as_str(), twice.reason), ("time=2ms", "is set twice for one handler"));
+        assert_eq!(
+            listed(&["a=b.js;on_fault=dead-letter"]).validate().expect_err("where").key,
+            "handler.dead_letter"
+        );
+        assert_eq!(listed(&["a=b.js;on_fault=dead-letter;dead_letter=failed"]).validate(), Ok(()));
     }
 
     #[test]

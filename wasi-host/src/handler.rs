@@ -117,6 +117,12 @@ impl WasmHandler {
         Ok(())
     }
 
+    /// The same for what a file holds now, if it may be loaded by the file's name.
+    pub(crate) fn reload_from(&self, file: &Path, bytes: &[u8]) -> Result<(), LoadError> {
+        load::check_name(file, bytes).inspect_err(|_| self.meter.reload(false))?;
+        self.reload(bytes)
+    }
+
     /// What the code in use is made of.
     #[must_use]
     pub fn about(&self) -> About {

@@ -28,7 +28,7 @@
 //! nothing of wasmtime. Modules are declared in layer order: each imports only from those above it.
 
 mod config;
-pub use config::{Config, Entry, Isolation, Policy, UnknownWord};
+pub use config::{Config, Entry, Isolation, Own, Policy, UnknownWord};
 
 #[cfg(feature = "wasm")]
 mod error;
@@ -103,7 +103,7 @@ pub use {
     error::LoadError,
     fault::{FaultKind, WasmFault},
     handler::{Trial, WasmHandler, name_of},
-    load::{About, Origin},
+    load::{About, Origin, check_name},
     runtime::{Runtime, RuntimeError},
     states::States,
     watch::{FileWatch, read_file},

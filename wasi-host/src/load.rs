@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 use wasmtime::component::types::ComponentItem;
@@ -254,6 +255,23 @@ fn compile(_: &Runtime, _: bool, _: &[u8]) -> Result<(Component, Origin), LoadEr
 #[cfg(not(feature = "wasm-jit"))]
 fn script_engine(_: &Runtime) -> Result<(Component, Origin), LoadError> {
     Err(LoadError::Compile(format!("it is JavaScript, or no handler at all, and {NO_COMPILER}")))
+}
+
+/// Whether a file may be loaded by its name: one whose name ends in `.wasm` is not JavaScript, whatever text is in it.
+///
+/// # Errors
+/// [`LoadError::Format`] for text in such a file: a page of an error in place of a download, a text that was moved there.
+pub fn check_name(file: &Path, bytes: &[u8]) -> Result<(), LoadError> {
+    let wasm = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wasm"));
+    match shape(bytes) {
+        Ok(Shape::Script(text)) if wasm => {
+            let begins: String = text.chars().take(24).flat_map(char::escape_debug).collect();
+            Err(LoadError::Format(format!(
+                "it is named .wasm and is no WebAssembly, which begins with \"\\0asm\": it is text, \"{begins}\"; a handler in JavaScript is named .js"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The script that a file is: any text that does not begin as WebAssembly does.

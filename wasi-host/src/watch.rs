@@ -168,7 +168,7 @@ impl Watched {
         if bytes == self.content {
             return;
         }
-        match handler.reload(&bytes) {
+        match handler.reload_from(&self.file, &bytes) {
             Ok(()) => tracing::info!(%file, code = handler.about().origin.as_str(), "handler reloaded"),
             Err(error) => {
                 tracing::warn!(%file, "the old handler goes on, the changed one does not load: {error}")

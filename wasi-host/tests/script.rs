@@ -3,11 +3,12 @@
 
 mod support;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare_engine::{Draft, Verdict};
-use fanfare_wasi_host::{Config, FileWatch, LoadError, WasmHandler};
+use fanfare_wasi_host::{Config, FileWatch, LoadError, WasmHandler, check_name};
 use support::*;
 
 fn script(text: &str) -> WasmHandler {
@@ -182,6 +183,44 @@ fn what_is_wrong_is_told_with_file_and_line() {
     fails(&handler, "1", "trap", &["TypeError", "inner (test.js:7:"]);
     fails(&handler, "{", "trap", &["SyntaxError", "test.js:3:"]);
     assert_eq!(call(&handler, "{}"), Ok(Verdict::Pass), "and it goes on");
+}
+
+#[test]
+fn text_in_a_wasm_file_is_no_handler() {
+    let script = b"export function transform() {}";
+    for (file, bytes) in
+        [("a.wasm", &script[..]), ("a/b.WASM", b"<!doctype html>\n<title>404"), ("c.wasm", b"\xef\xbb\xbfx")]
+    {
+        let error = check_name(Path::new(file), bytes).expect_err(file).to_string();
+        assert!(
+            error.contains("named .wasm and is no WebAssembly") && error.contains("named .js"),
+            "{error}"
+        );
+        assert!(!error.contains('\n'), "{error}");
+    }
+    for (file, bytes) in
+        [("a.js", &script[..]), ("a", script), ("wasm", script), ("a.wasm", &pass()), ("a.wasm", b"")]
+    {
+        assert_eq!(check_name(Path::new(file), bytes), Ok(()), "{file}");
+    }
+    // Other mistakes are told by loading.
+    for bytes in [&b"\0as"[..], b"\xff\xfe"] {
+        assert_eq!(check_name(Path::new("a.wasm"), bytes), Ok(()));
+        assert!(load(bytes).is_err());
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a.wasm");
+    std::fs::write(&file, pass()).expect("written");
+    let handler = Arc::new(load(&pass()).expect("sound"));
+    let watch = FileWatch::start().expect("a thread");
+    watch.add(&file, pass(), 1 << 20, &handler);
+    std::fs::write(&file, script).expect("written");
+    let start = Instant::now();
+    while stats(&handler).failed_reloads == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "the file is not looked at");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(stats(&handler).reloads, 0);
 }
 
 #[test]
