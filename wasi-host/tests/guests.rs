@@ -10,7 +10,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fanfare_engine::{Draft, Verdict};
+use fanfare_engine::{Draft, Handler, Verdict, Visitor, Welcome};
 use fanfare_wasi_host::{Config, WasmHandler, name_of};
 use serde_json::Value;
 use support::*;
@@ -74,6 +74,16 @@ fn run(language: &str, expected: &[&str]) {
             let verdict = handle(&loaded, &draft(event), NOW);
             let verdict = verdict.unwrap_or_else(|fault| panic!("{}: {fault:?} of {event}", file.display()));
             assert!(matches(event, &verdict), "{}: {verdict:?} is not what {event} says", file.display());
+        }
+        // What it says to a reader of these topics after all of that.
+        let greeting = handler["greeting"].as_object();
+        assert_eq!(loaded.welcomes(), greeting.is_some(), "{}", file.display());
+        for (topic, data) in greeting.into_iter().flatten() {
+            let reader = Visitor { topics: vec![topic], ..Visitor::default() };
+            let data = data.as_str().expect("a text");
+            let expected = Draft::new(topic.clone(), data.to_owned()).with_event("snapshot");
+            let greeted = loaded.welcome(&reader, NOW);
+            assert_eq!(greeted, Ok(Welcome::Greet(vec![expected])), "{}", file.display());
         }
     }
 }
