@@ -279,6 +279,9 @@ typedef struct {
     // What statistics, the log and `fanfare_unload_handler` call it: 1 to 255 bytes without control characters. With `file` leave it
     // absent: it is the file's name without its ending.
     fanfare_str name;
+    // What is set for this handler alone, as it follows the file in the option `handlers`:
+    // `event=TYPE;time=5ms;config.KEY=VALUE`. Absent: nothing.
+    fanfare_str settings;
 } fanfare_handler;
 
 // A handler of a hub, and what it has done since it was loaded. Reloading its file does not reset it.

@@ -37,6 +37,9 @@ pub struct fanfare_handler {
     /// What statistics, the log and `fanfare_unload_handler` call it: 1 to 255 bytes without control characters. With `file` leave it
     /// absent: it is the file's name without its ending.
     pub name: fanfare_str,
+    /// What is set for this handler alone, as it follows the file in the option `handlers`:
+    /// `event=TYPE;time=5ms;config.KEY=VALUE`. Absent: nothing.
+    pub settings: fanfare_str,
 }
 
 // SAFETY: repr(C), size first, and zero is valid in every field.
@@ -151,14 +154,15 @@ fn invalid(message: &'static str) -> Failure {
 impl fanfare_handler {
     /// # Safety
     /// Every view is readable while the result lives.
-    unsafe fn source<'a>(&self) -> Result<(&'a str, HandlerSource<'a>), Failure> {
+    unsafe fn source<'a>(&self) -> Result<(&'a str, HandlerSource<'a>, &'a str), Failure> {
         // SAFETY: by contract.
-        let (topics, file, bytes, name) = unsafe {
+        let (topics, file, bytes, name, settings) = unsafe {
             (
                 self.topics.required("topics", Code::InvalidTopic)?,
                 self.file.text("file", Code::InvalidParameter)?,
                 self.bytes.bytes("bytes")?,
                 self.name.text("name", Code::InvalidParameter)?,
+                self.settings.text("settings", Code::InvalidParameter)?,
             )
         };
         if topics.is_empty() || topics.len() > MAX_TOPICS_BYTES || topics.chars().any(char::is_control) {
@@ -185,7 +189,7 @@ impl fanfare_handler {
                 HandlerSource::Bytes { name, bytes }
             }
         };
-        Ok((topics, source))
+        Ok((topics, source, settings.unwrap_or_default()))
     }
 }
 
@@ -214,7 +218,7 @@ pub unsafe extern "C" fn fanfare_load_handler(
         let hub = find(hub)?;
         hub.running()?;
         // SAFETY: by contract.
-        let (topics, source) = unsafe { read(handler)?.source() }?;
+        let (topics, source, settings) = unsafe { read(handler)?.source() }?;
         if !info.is_null() {
             // Before anything is done: is the caller's structure one?
             // SAFETY: by contract.
@@ -224,8 +228,9 @@ pub unsafe extern "C" fn fanfare_load_handler(
         let loaded = hub.with_hub(|running| {
             // The first one starts threads, which inherit the mask of this one.
             let _blocked = BlockedSignals::new();
-            let name =
-                running.load_handler(topics, source).map_err(|error| Failure::new(error.code(), error))?;
+            let name = running
+                .load_handler_with(topics, source, settings)
+                .map_err(|error| Failure::new(error.code(), error))?;
             Ok(running.handlers().iter().find(|handler| handler.name == name).map(self::info))
         })?;
         if let (false, Some(loaded)) = (info.is_null(), loaded) {

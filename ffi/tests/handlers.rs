@@ -160,6 +160,17 @@ fn a_configuration_names_handlers_too() {
         let path = file.display().to_string();
         from_file.file = view(path.as_bytes());
         assert_eq!(load(hub, &from_file).as_deref(), Ok("drop-2"));
+        // A caller that was built before there were settings; and one that gives some.
+        let before = fanfare_handler { size: std::mem::offset_of!(fanfare_handler, settings), ..from_file };
+        assert_eq!(load(hub, &before).as_deref(), Ok("drop-3"));
+        from_file.topics = view(b"u");
+        from_file.settings = view(b"event=vote;time=20ms");
+        assert_eq!(load(hub, &from_file).as_deref(), Ok("drop-4"));
+        assert_eq!((publish(hub, "t", "four"), publish(hub, "u", "four")), (0, 1), "of no type that it sees");
+        from_file.settings = view(b"tiem=20ms");
+        let (code, text) = load(hub, &from_file).expect_err("no setting");
+        assert_eq!(code, Code::InvalidConfig.number());
+        assert!(text.contains("tiem=20ms") && text.contains("is no setting of a handler"), "{text}");
         unsafe { fanfare_free(&raw mut hub) };
     } else {
         assert_eq!(status, Code::Unsupported.number(), "{}", message(&error));

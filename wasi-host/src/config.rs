@@ -194,6 +194,18 @@ impl Config {
         let names: Vec<_> = Self::settable().map(|(name, _)| name).collect();
         format!("{EVENT}, {VALUE}KEY or one of {}", names.join(", "))
     }
+
+    /// What handlers can read by key.
+    ///
+    /// # Errors
+    /// When an entry is not `KEY=VALUE`.
+    pub fn values(&self) -> Result<Vec<(String, String)>, OptionError> {
+        let entry = |text: &String| match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(OptionError::new("handler.config", text, "has an entry without a key", "KEY=VALUE")),
+        };
+        self.config.iter().map(entry).collect()
+    }
 }
 
 /// How much instances of a handler share.

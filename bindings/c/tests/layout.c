@@ -70,7 +70,8 @@ AT(fanfare_handler, topics, 8);
 AT(fanfare_handler, file, 24);
 AT(fanfare_handler, bytes, 40);
 AT(fanfare_handler, name, 56);
-SIZE(fanfare_handler, 72);
+AT(fanfare_handler, settings, 72);
+SIZE(fanfare_handler, 88);
 
 AT(fanfare_handler_info, calls, 8);
 AT(fanfare_handler_info, passed, 16);
