@@ -82,7 +82,7 @@ fn run(language: &str, expected: &[&str]) {
             let reader = Visitor { topics: vec![topic], ..Visitor::default() };
             let data = data.as_str().expect("a text");
             let expected = Draft::new(topic.clone(), data.to_owned()).with_event("snapshot");
-            let greeted = loaded.welcome(&reader, NOW);
+            let greeted = welcome(&loaded, &reader);
             assert_eq!(greeted, Ok(Welcome::Greet(vec![expected])), "{}", file.display());
         }
     }
@@ -121,13 +121,41 @@ fn in_c() {
 
 #[test]
 fn in_rust() {
-    run("rust", &["enrich", "filter", "tally", "uppercase"]);
+    run("rust", &["digest", "enrich", "filter", "tally", "uppercase"]);
 }
 
 #[test]
 fn in_plain_javascript() {
-    let expected = ["enrich", "fan_out", "filter", "mask", "rate_limit", "tally", "validate"];
+    let expected = ["digest", "enrich", "fan_out", "filter", "mask", "rate_limit", "tally", "validate"];
     run("js", &expected);
+}
+
+/// The exports that the vectors do not reach: several events at once, and time that has passed.
+#[test]
+fn a_digest_counts_in_batches_and_tells_by_the_clock() {
+    for language in ["rust", "js"] {
+        let (folder, ending, _) = place(language);
+        let file = folder.join("digest").with_extension(ending);
+        let shown = file.display();
+        let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let config = Config {
+            config: vec!["topic=told".to_owned()],
+            precompiled: cfg!(not(feature = "wasm-jit")),
+            ..Config::default()
+        };
+        let handler = WasmHandler::new(&RUNTIME, "digest", &bytes, &config).expect("sound");
+        assert!(handler.batches() && handler.ticks() && !handler.welcomes(), "{shown}");
+        assert_eq!(tick(&handler), Ok(vec![]), "{shown}: nothing to tell of");
+        let events: Vec<_> = (0..100).map(|n| Draft::new("t", "x".repeat(n)).with_event("k")).collect();
+        for batch in events.chunks(40) {
+            let answers = handle_batch(&handler, &batch.iter().collect::<Vec<_>>());
+            assert_eq!(answers, vec![Ok(Verdict::Drop); batch.len()], "{shown}");
+        }
+        assert_eq!(call(&handler, "one more"), Ok(Verdict::Drop));
+        let told = Draft::new("told", "101").with_event("digest");
+        assert_eq!(tick(&handler), Ok(vec![told]), "{shown}");
+        assert_eq!(tick(&handler), Ok(vec![]), "{shown}");
+    }
 }
 
 #[test]
