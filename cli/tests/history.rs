@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 
 use support::history::{Event, Hub, Tmpfs, answer, connect, killed_it_loses_nothing, position, publish};
 use support::{run, run_with_input};
@@ -83,17 +83,55 @@ fn a_slow_replay_of_a_long_history_joins_what_is_published_meanwhile() {
 fn a_closed_topic_stays_closed() {
     let dir = tempfile::tempdir().expect("a folder");
     let hub = Hub::start(dir.path(), &["history.durability=always"]);
-    hub.publish("t", "last");
+    let first = hub.publish("t", "first");
+    let last = hub.publish("t", "last");
+    hub.publish("other", "later");
     let mut socket = connect(&hub.address);
     write!(socket.get_mut(), "DELETE /events/t HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("is sent");
     assert_eq!(answer(&mut socket).expect("an answer"), (200, "{\"closed\":true}\n".to_owned()));
+    let status = |hub: &Hub, id: &str| {
+        let mut socket = connect(&hub.address);
+        write!(socket.get_mut(), "GET /events/t HTTP/1.0\r\nhost: localhost\r\nlast-event-id: {id}\r\n\r\n")
+            .expect("is sent");
+        let mut line = String::new();
+        socket.read_line(&mut line).expect("a head");
+        line.split(' ').nth(1).map(str::to_owned).expect("a status")
+    };
+    assert_eq!(status(&hub, &last), "204", "before");
     hub.kill();
     let hub = Hub::start(dir.path(), &["history.durability=always"]);
     let refused = publish(&mut connect(&hub.address), "t", "late").expect("an answer").expect_err("closed");
     assert!(refused.contains("topic_closed"), "{refused}");
     let mut stream = hub.read("t", "replay=all", None);
-    assert_eq!(stream.data(1), ["last"]);
+    assert_eq!(stream.data(2), ["first", "last"]);
     assert_eq!(stream.next(), None, "and ends");
+    assert_eq!(hub.read("t", "", Some(&first)).data(1), ["last"]);
+    assert_eq!(status(&hub, &last), "204", "and after");
+    hub.stop();
+}
+
+#[test]
+fn an_id_of_a_publisher_is_resumed_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hub = Hub::start(dir.path(), &[]);
+    for n in 1..=3 {
+        let mut socket = connect(&hub.address);
+        write!(
+            socket.get_mut(),
+            "POST /events/t?id=order-{n} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n{n}"
+        )
+        .expect("is sent");
+        let (status, body) = answer(&mut socket).expect("an answer");
+        assert_eq!((status, body.contains(&format!("\"order-{n}\""))), (200, true), "{body}");
+    }
+    hub.stop();
+    let hub = Hub::start(dir.path(), &[]);
+    hub.publish("t", "4");
+    let mut stream = hub.read("t", "", Some("order-2"));
+    assert_eq!(stream.take(1)[0], Event { id: "order-3".into(), data: "3".into(), ..Event::default() });
+    assert_eq!(stream.data(1), ["4"]);
+    let told = hub.read("t", "", Some("order-9")).take(1).remove(0);
+    assert!(told.name == "fanfare.gap" && told.data.contains("\"requested\":\"order-9\""), "{told:?}");
     hub.stop();
 }
 

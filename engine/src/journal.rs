@@ -29,6 +29,10 @@ pub trait Journal: Send + Sync {
     /// Whether a topic was closed. Does not wait for a disk.
     fn is_closed(&self, topic: &str) -> bool;
 
+    /// Whether nothing of these topics is stored behind that place. `resumes`: nor was anything let go there. Asked on the
+    /// reader's thread, for closed topics alone, and may read the disk; false if that fails.
+    fn is_read_to_end(&self, topics: &[&str], from: &ReadFrom, resumes: bool) -> bool;
+
     /// Waits until there is room for so many events more. May wait for the disk.
     ///
     /// # Errors
@@ -138,10 +142,12 @@ impl fmt::Display for JournalError {
 impl std::error::Error for JournalError {}
 
 /// Where a page begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadFrom {
     /// Behind this position.
     After(u64),
+    /// Behind the one event of the topics that its publisher gave this id; with the first, if there is none or several.
+    AfterId(Arc<str>),
     /// With the last so many events of the topics.
     Last(u64),
 }
@@ -177,6 +183,8 @@ pub struct StoredPage {
     pub through: u64,
     /// There may be more behind `through`.
     pub more: bool,
+    /// It was to begin behind an id that no stored event has, or several have.
+    pub unknown: bool,
 }
 
 /// Positions that cannot be read.

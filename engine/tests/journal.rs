@@ -428,3 +428,58 @@ fn a_large_event_from_disk_is_kept_until_it_is_written() {
     assert!(stored.upgrade().is_some(), "no ring has it");
     assert!(retained.upgrade().is_none(), "it was the ring's, which has let it go");
 }
+
+#[test]
+fn who_has_read_a_closed_topic_to_its_end_is_told_so_after_a_restart() {
+    let memory = Memory::new();
+    let engine = memory.engine(2);
+    put_all(&engine, "t", &["1", "2"]);
+    engine.publish(Draft::new("t", "3").with_id("mine"), NOW).expect("published");
+    put_all(&engine, "other", &["4", "5", "6"]);
+    assert_eq!(engine.close_topic("t", NOW), Ok(true));
+    assert_eq!(engine.close_topic("empty", NOW), Ok(true));
+    // As after an unclean stop, when positions are left out.
+    memory.skip_to(100);
+    let engine = memory.engine(2);
+    put_all(&engine, "other", &["100"]);
+    let open = |topics: &[&str], start| Reader::open(&engine, &options(topics, start));
+    for start in [after(3), after(5), after(6), Start::After("mine".into())] {
+        let ended = open(&["t"], start.clone()).err();
+        assert!(matches!(ended, Some(SubscribeError::Closed)), "{start:?}: {ended:?}");
+    }
+    for start in [Start::All, Start::Last(3)] {
+        assert!(matches!(open(&["empty"], start).err(), Some(SubscribeError::Closed)));
+    }
+    assert_eq!(open(&["t"], after(2)).expect("has one to read").until(Pulled::Ended), ["3"]);
+    assert_eq!(open(&["t", "empty"], Start::All).expect("has three").until(Pulled::Ended), ["1", "2", "3"]);
+    assert!(matches!(open(&["t", "empty"], after(4)).err(), Some(SubscribeError::Closed)));
+    assert_eq!(open(&["t", "other"], after(5)).expect("one is open").idle().last().expect("one"), "100");
+    // What was let go behind its id, a reader has to be told.
+    memory.let_go(3);
+    let told = open(&["t"], after(1)).expect("is told").until(Pulled::Ended);
+    assert!(told.len() == 1 && told[0].starts_with("gap "), "{told:?}");
+    assert!(matches!(open(&["t"], Start::All).err(), Some(SubscribeError::Closed)), "a first visit is not");
+}
+
+#[test]
+fn an_id_of_a_publisher_is_found_in_the_journal() {
+    let memory = Memory::new();
+    let engine = memory.engine(2);
+    for (n, own) in [(1, "a"), (2, "twice"), (3, "twice"), (4, "d"), (5, "e"), (6, "f")] {
+        let draft = Draft::new("t", n.to_string()).with_id(own);
+        assert_eq!(engine.publish(draft, NOW).expect("published").seq, n);
+    }
+    put_all(&engine, "u", &["7", "8", "9"]);
+    for engine in [engine, memory.engine(2)] {
+        let from = |own: &'static str| read(&engine, &["t"], Start::After(own.into()));
+        assert_eq!(from("a"), numbers(2..=6), "in no ring any more");
+        assert_eq!(from("d"), numbers(5..=6));
+        assert_eq!(from("f"), nothing());
+        assert_eq!(read(&engine, &["u", "t"], Start::After("e".into())), numbers(6..=9));
+        for unknown in ["twice", "never"] {
+            let got = from(unknown);
+            assert!(got[0].contains(&format!("\"requested\":\"{unknown}\"")), "{got:?}");
+            assert_eq!(got[1..], numbers(1..=6));
+        }
+    }
+}

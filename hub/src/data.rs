@@ -14,7 +14,7 @@ use fanfare_engine::{
     Config as EngineConfig, ConfigError, Draft, Engine, Epoch, Journal, JournalError, JournalStats, ReadFrom,
     ReadRequest, Settlement, StateChanges, StateValue, StoredGap, StoredPage, StoredState, Ticket,
 };
-use fanfare_store::{Change, Durability, ErrorKind, GapCause, PageLimits, Store, Topics};
+use fanfare_store::{Change, Durability, ErrorKind, Gap, GapCause, PageLimits, Store, Topics};
 use parking_lot::{Condvar, Mutex};
 
 pub use fanfare_store::{Config as StoreConfig, Error as OpenError};
@@ -148,13 +148,8 @@ impl Shared {
     fn page(&self, request: &ReadRequest) -> Result<StoredPage, OpenError> {
         let names: Vec<&str> = request.topics.iter().map(|name| &**name).collect();
         let limits = PageLimits { events: request.max_events, bytes: request.max_bytes };
-        let after = match request.from {
-            ReadFrom::After(position) => position,
-            ReadFrom::Last(count) => {
-                self.store.write()?;
-                self.store.before_last(&names, usize::try_from(count).unwrap_or(usize::MAX))?
-            }
-        };
+        let place = self.place(&names, &request.from)?;
+        let after = place.unwrap_or(0);
         let read = || self.store.page(Topics::Only(&names), after, limits);
         let mut page = read()?;
         if !page.more && page.through < request.at_least {
@@ -178,7 +173,31 @@ impl Shared {
                 .collect(),
             through: page.through,
             more: page.more,
+            unknown: place.is_none(),
         })
+    }
+
+    /// The position behind which to read; none if nothing says where an id is.
+    fn place(&self, topics: &[&str], from: &ReadFrom) -> Result<Option<u64>, OpenError> {
+        match from {
+            ReadFrom::After(position) => Ok(Some(*position)),
+            ReadFrom::AfterId(id) => {
+                self.store.write()?;
+                self.store.position_of_id(topics, id)
+            }
+            ReadFrom::Last(count) => {
+                self.store.write()?;
+                self.store.before_last(topics, usize::try_from(*count).unwrap_or(usize::MAX)).map(Some)
+            }
+        }
+    }
+
+    fn is_read_to_end(&self, topics: &[&str], from: &ReadFrom, resumes: bool) -> Result<bool, OpenError> {
+        self.store.write()?;
+        let Some(after) = self.place(topics, from)? else { return Ok(false) };
+        let page = self.store.page(Topics::Only(topics), after, PageLimits { events: 1, bytes: 1 })?;
+        let missed = |gap: &Gap| resumes || gap.cause != GapCause::LetGo;
+        Ok(page.events.is_empty() && !page.more && !page.gaps.iter().any(missed))
     }
 
     /// Lets go of what is beyond the limits, and tells the operator when the disk begins and ceases to fail.
@@ -219,6 +238,11 @@ impl Journal for Shared {
 
     fn is_closed(&self, topic: &str) -> bool {
         self.store.is_closed(topic)
+    }
+
+    fn is_read_to_end(&self, topics: &[&str], from: &ReadFrom, resumes: bool) -> bool {
+        // A reader who is not told now gets a stream that ends.
+        Shared::is_read_to_end(self, topics, from, resumes).unwrap_or(false)
     }
 
     fn admit(&self, events: usize) -> Result<(), JournalError> {

@@ -7,7 +7,8 @@
 //! few pages whatever the size of the log:
 //!
 //! ```text
-//! summary | damages | marks: (position, offset) of every 64th event | topics: (hash, start, count) by hash | offsets
+//! summary | damages | marks: (position, offset) of every 64th event | topics: (hash, start, count) by hash
+//!         | ids of publishers: (hash, offset of the last, count) by hash | offsets of topics
 //! ```
 
 use std::collections::HashMap;
@@ -21,13 +22,13 @@ use crate::error::{Error, Result};
 use crate::meta::replace;
 use crate::record::Rest;
 
-const MAGIC: &[u8; 8] = b"FFINDEX\x01";
+const MAGIC: &[u8; 8] = b"FFINDEX\x02";
 const PAGE: usize = 4096;
 /// Content of a page; the rest is its checksum.
 const CONTENT: usize = PAGE - 4;
 /// Events from mark to mark.
 const MARK_EVERY: u64 = 64;
-const SUMMARY_BYTES: u64 = 8 + 8 * 10;
+const SUMMARY_BYTES: u64 = 8 + 8 * 11;
 const DAMAGE_BYTES: u64 = 32;
 const ENTRY_BYTES: u64 = 16;
 
@@ -61,6 +62,21 @@ pub(crate) struct Index {
     pub(crate) summary: Summary,
     marks: Vec<(u64, u32)>,
     topics: HashMap<u64, Vec<u32>>,
+    /// By hash of topic and id: the last event that has it, and how many have.
+    ids: HashMap<u64, (u32, u32)>,
+}
+
+/// An event to be entered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) position: u64,
+    pub(crate) at_ms: u64,
+    /// See [`hash`].
+    pub(crate) topic: u64,
+    /// See [`hash_id`].
+    pub(crate) id: Option<u64>,
+    /// Where its record is, in a file or in what is to become a part of one.
+    pub(crate) offset: usize,
 }
 
 /// An index on disk.
@@ -74,6 +90,7 @@ struct Counts {
     damages: u64,
     marks: u64,
     topics: u64,
+    ids: u64,
 }
 
 /// The hash that a topic has in a store: keyed, so that publishers cannot choose names that collide.
@@ -83,13 +100,28 @@ pub(crate) fn hash(topic: &str, salt: u64) -> u64 {
     hasher.finish()
 }
 
+/// The same for the id that a publisher gave an event of a topic.
+pub(crate) fn hash_id(topic: &str, id: &str, salt: u64) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(salt, salt.rotate_left(32) ^ 0x66616e66617265);
+    hasher.write(topic.as_bytes());
+    // No text has this byte, so no topic and id pass for others.
+    hasher.write(&[0xff]);
+    hasher.write(id.as_bytes());
+    hasher.finish()
+}
+
 impl Index {
     pub(crate) fn new(number: u64, start: u64) -> Self {
         Self { summary: Summary { number, end: start, ..Summary::default() }, ..Self::default() }
     }
 
     /// Enters the next event.
-    pub(crate) fn event(&mut self, position: u64, at_ms: u64, topic: u64, offset: u32) {
+    pub(crate) fn event(&mut self, entry: Entry, offset: u32) {
+        let Entry { position, at_ms, topic, id, .. } = entry;
+        if let Some(id) = id {
+            let own = self.ids.entry(id).or_default();
+            *own = (offset, own.1 + 1);
+        }
         let summary = &mut self.summary;
         if summary.events == 0 {
             summary.first = position;
@@ -122,11 +154,18 @@ impl Index {
         &all[all.len().saturating_sub(count)..]
     }
 
+    /// Offset of the last event with an id, and how many have it. See [`hash_id`].
+    pub(crate) fn own_id(&self, id: u64) -> Option<(u32, u32)> {
+        self.ids.get(&id).copied()
+    }
+
     /// Writes the index to its file.
     pub(crate) fn write(&self, disk: &dyn Disk, dir: &Path, name: &str) -> Result<()> {
         let summary = &self.summary;
         let mut topics: Vec<_> = self.topics.iter().collect();
         topics.sort_unstable_by_key(|(hash, _)| **hash);
+        let mut ids: Vec<_> = self.ids.iter().collect();
+        ids.sort_unstable();
         let mut out = Vec::new();
         out.extend(MAGIC);
         for number in [
@@ -140,6 +179,7 @@ impl Index {
             summary.damages.len() as u64,
             self.marks.len() as u64,
             topics.len() as u64,
+            ids.len() as u64,
         ] {
             out.extend(number.to_le_bytes());
         }
@@ -158,6 +198,11 @@ impl Index {
             out.extend(start.to_le_bytes());
             out.extend((offsets.len() as u32).to_le_bytes());
             start += offsets.len() as u32;
+        }
+        for (hash, (offset, count)) in ids {
+            out.extend(hash.to_le_bytes());
+            out.extend(offset.to_le_bytes());
+            out.extend(count.to_le_bytes());
         }
         for (_, offsets) in &topics {
             for offset in *offsets {
@@ -184,7 +229,7 @@ impl IndexFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open it", path, None, &error)),
         };
-        let mut index = Self { file, counts: Counts { damages: 0, marks: 0, topics: 0 } };
+        let mut index = Self { file, counts: Counts { damages: 0, marks: 0, topics: 0, ids: 0 } };
         Ok(index.summary(number).map(|summary| (index, summary)))
     }
 
@@ -205,7 +250,7 @@ impl IndexFile {
             changes: next()?,
             damages: Vec::new(),
         };
-        self.counts = Counts { damages: next()?, marks: next()?, topics: next()? };
+        self.counts = Counts { damages: next()?, marks: next()?, topics: next()?, ids: next()? };
         let bytes = self.read(SUMMARY_BYTES, self.counts.damages.checked_mul(DAMAGE_BYTES)?)?;
         let mut rest = Rest(&bytes);
         for _ in 0..self.counts.damages {
@@ -246,21 +291,32 @@ impl IndexFile {
         self.list(offsets + (count - take) * 4, take)
     }
 
+    /// As [`Index::own_id`]; the outer `None` means that the index is damaged.
+    pub(crate) fn own_id(&self, id: u64) -> Option<Option<(u32, u32)>> {
+        let start = self.marks_start() + (self.counts.marks + self.counts.topics) * ENTRY_BYTES;
+        self.find(start, self.counts.ids, id)
+    }
+
     /// Where a topic's offsets are and how many; the outer `None` means that the index is damaged.
     fn topic(&self, topic: u64) -> Option<Option<(u64, u64)>> {
         let start = self.marks_start() + self.counts.marks * ENTRY_BYTES;
-        let at = self.search(start, self.counts.topics, |hash| hash < topic)?;
-        if at == self.counts.topics {
+        let Some((first, count)) = self.find(start, self.counts.topics, topic)? else { return Some(None) };
+        let offsets = start + (self.counts.topics + self.counts.ids) * ENTRY_BYTES;
+        Some(Some((offsets + u64::from(first) * 4, count.into())))
+    }
+
+    /// What stands beside a hash in one of the sorted lists; the outer `None` means that the index is damaged.
+    fn find(&self, start: u64, count: u64, wanted: u64) -> Option<Option<(u32, u32)>> {
+        let at = self.search(start, count, |hash| hash < wanted)?;
+        if at == count {
             return Some(None);
         }
         let entry = self.read(start + at * ENTRY_BYTES, ENTRY_BYTES)?;
         let mut rest = Rest(&entry);
-        if u64::from_le_bytes(rest.array()?) != topic {
+        if u64::from_le_bytes(rest.array()?) != wanted {
             return Some(None);
         }
-        let first = u64::from(u32::from_le_bytes(rest.array()?));
-        let count = u64::from(u32::from_le_bytes(rest.array()?));
-        Some(Some((start + self.counts.topics * ENTRY_BYTES + first * 4, count)))
+        Some(Some((u32::from_le_bytes(rest.array()?), u32::from_le_bytes(rest.array()?))))
     }
 
     fn list(&self, at: u64, count: u64) -> Option<Vec<u32>> {

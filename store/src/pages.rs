@@ -11,8 +11,8 @@ use parking_lot::RwLock;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::index::{Damage, Index, IndexFile, Summary, hash};
-use crate::record::{Body, EVENT, Event, HEAD, read_body};
+use crate::index::{Damage, Index, IndexFile, Summary, hash, hash_id};
+use crate::record::{Body, EVENT, Event, HEAD, names_of, read_body};
 use crate::segment::{Reader, SEGMENT_HEAD, SegmentHead, index_name, scan};
 use crate::state::TopicState;
 
@@ -209,8 +209,7 @@ impl Source<'_> {
                     Topics::All => true,
                     Topics::Only(names) => names.contains(&&*draft.topic),
                 };
-                let deleted = (self.topic_state)(&draft.topic)
-                    .is_some_and(|state| head.position <= state.deleted_through);
+                let deleted = self.is_deleted(&draft.topic, head.position);
                 page.through = head.position;
                 if wanted && !deleted {
                     *bytes += found.body.len();
@@ -267,11 +266,57 @@ impl Source<'_> {
                 return Ok(tails.into_iter().flatten().collect());
             }
         }
-        // Without a usable index the file itself is read, which is slow but right.
+        let index = self.scanned(segment, summary)?;
+        Ok(hashes.flat_map(|topic| index.tail(topic, count).to_vec()).collect())
+    }
+
+    /// Position of the one event of some topics that its publisher gave an id; none if there is no such event, or several.
+    pub(crate) fn position_of_id(&self, topics: &[&str], id: &str) -> Result<Option<u64>> {
+        let mut position = None;
+        for segment in self.segments {
+            let summary = segment.summary();
+            for topic in topics {
+                let hash = hash_id(topic, id, self.salt);
+                let Some((offset, count)) = self.own_id(segment, &summary, hash)? else { continue };
+                let (file, path) = Reader::open(self.disk, self.dir, summary.number)?;
+                let mut reader = Reader::new(&*file, &path, self.salt, summary.end);
+                let Some(found) = reader.at(offset.into())? else { continue };
+                // Two texts may have the same hash.
+                let is_it = names_of(found.body) == Some((*topic, Some(id)));
+                if !is_it || self.is_deleted(topic, found.head.position) {
+                    continue;
+                }
+                if position.is_some() || count > 1 {
+                    return Ok(None);
+                }
+                position = Some(found.head.position);
+            }
+        }
+        Ok(position)
+    }
+
+    fn is_deleted(&self, topic: &str, position: u64) -> bool {
+        (self.topic_state)(topic).is_some_and(|state| position <= state.deleted_through)
+    }
+
+    fn own_id(&self, segment: &Segment, summary: &Summary, id: u64) -> Result<Option<(u32, u32)>> {
+        if let Content::Open { index, .. } = &segment.content {
+            return Ok(index.read().own_id(id));
+        }
+        let path = self.dir.join(index_name(summary.number));
+        if let Some((index, _)) = IndexFile::open(self.disk, &path, summary.number)?
+            && let Some(found) = index.own_id(id)
+        {
+            return Ok(found);
+        }
+        Ok(self.scanned(segment, summary)?.own_id(id))
+    }
+
+    /// Without a usable index the file itself is read, which is slow but right.
+    fn scanned(&self, segment: &Segment, summary: &Summary) -> Result<Index> {
         let (file, path) = Reader::open(self.disk, self.dir, summary.number)?;
         let known = Some((summary.end, summary.last.max(segment.head.previous_last)));
-        let index = scan(&*file, &path, &segment.head, known, self.salt, |_| {})?;
-        Ok(hashes.flat_map(|topic| index.tail(topic, count).to_vec()).collect())
+        scan(&*file, &path, &segment.head, known, self.salt, |_| {})
     }
 
     /// Where to begin, and for single topics up to `limit` offsets to read.

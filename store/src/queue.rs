@@ -8,6 +8,7 @@ use fanfare_engine::Draft;
 
 use crate::config::Durability;
 use crate::error::{Error, Result};
+use crate::index::Entry;
 use crate::record::{Change, write_change, write_event};
 use crate::state::Value;
 use crate::writer::Group;
@@ -80,7 +81,7 @@ impl Queue {
         let group = &mut self.group;
         let mut position = first;
         for (at, draft) in events.iter().map(Borrow::borrow).enumerate() {
-            group.enter(position, at_ms, &draft.topic, salt);
+            group.enter(position, at_ms, draft, salt);
             write_event(&mut group.bytes, draft, at + 1 == records, position, at_ms, salt as u32);
             position += 1;
         }
@@ -151,8 +152,8 @@ impl Queue {
             } else {
                 let group = &mut kept.group;
                 let moved = group.bytes.len();
-                for &(position, at_ms, topic, offset) in &self.group.entries[entries..part.entries] {
-                    group.entries.push((position, at_ms, topic, offset - bytes + moved));
+                for entry in &self.group.entries[entries..part.entries] {
+                    group.entries.push(Entry { offset: entry.offset - bytes + moved, ..*entry });
                 }
                 group.bytes.extend(&self.group.bytes[bytes..part.bytes]);
                 group.changes.extend(all_changes[changes..part.changes].iter().cloned());
@@ -179,8 +180,8 @@ impl Queue {
         first.group.bytes.extend(later.group.bytes);
         first.group.changes.extend(later.group.changes);
         first.group.sync |= later.group.sync;
-        for (position, at_ms, topic, offset) in later.group.entries {
-            first.group.entries.push((position, at_ms, topic, offset + bytes));
+        for entry in later.group.entries {
+            first.group.entries.push(Entry { offset: entry.offset + bytes, ..entry });
         }
         for part in later.parts {
             first.parts.push(Part {

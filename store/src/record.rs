@@ -223,10 +223,15 @@ fn short(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// The topic of an event's body, without reading the rest.
-pub(crate) fn topic_of(body: &[u8]) -> Option<&str> {
-    let mut rest = Rest(body.get(1..)?);
-    rest.short()
+/// The topic of an event's body and its publisher's id, without reading the rest.
+pub(crate) fn names_of(body: &[u8]) -> Option<(&str, Option<&str>)> {
+    let mut rest = Rest(body);
+    let [present] = rest.array()?;
+    let topic = rest.short()?;
+    if present & 1 != 0 {
+        rest.short()?;
+    }
+    Some((topic, if present & 2 == 0 { None } else { Some(rest.short()?) }))
 }
 
 /// Reads a body whose checksum was right; `None` if it is malformed all the same.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile, Mode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{self, Damage, Index};
-use crate::record::{Body, Change, EVENT, HEAD, Head, LAST, MARK, read_body, topic_of};
+use crate::index::{self, Damage, Entry, Index};
+use crate::record::{Body, Change, EVENT, HEAD, Head, LAST, MARK, names_of, read_body};
 
 const MAGIC: &[u8; 8] = b"FFEVENTS";
 const VERSION: u32 = 1;
@@ -190,8 +190,9 @@ pub(crate) fn scan(
     let mut at = SEGMENT_HEAD.min(end);
     let (mut entries, mut changes) = (Vec::new(), Vec::new());
     let mut enter = |index: &mut Index, entries: &mut Vec<_>, changes: &mut Vec<Change>| {
-        for (position, at_ms, topic, offset) in entries.drain(..) {
-            index.event(position, at_ms, topic, offset);
+        for entry in entries.drain(..) {
+            let entry: Entry = entry;
+            index.event(entry, entry.offset as u32);
         }
         index.summary.changes += changes.len() as u64;
         changes.drain(..).for_each(&mut change);
@@ -203,8 +204,14 @@ pub(crate) fn scan(
         let readable = found.and_then(|found| {
             let size = (HEAD + found.body.len()) as u64;
             match found.head.kind {
-                EVENT => topic_of(found.body).map(|topic| {
-                    let entry = (found.head.position, found.head.at_ms, index::hash(topic, salt), at as u32);
+                EVENT => names_of(found.body).map(|(topic, id)| {
+                    let entry = Entry {
+                        position: found.head.position,
+                        at_ms: found.head.at_ms,
+                        topic: index::hash(topic, salt),
+                        id: id.map(|id| index::hash_id(topic, id, salt)),
+                        offset: at as usize,
+                    };
                     (found.head, size, Ok(entry))
                 }),
                 kind => match read_body(kind, found.body) {

@@ -247,6 +247,15 @@ impl Store {
         self.read(|source| source.before_last(topics, count))
     }
 
+    /// Position of the one event of some topics that its publisher gave an id; none if there is no such event, or several.
+    /// Sees what has been written.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page).
+    pub fn position_of_id(&self, topics: &[&str], id: &str) -> Result<Option<u64>> {
+        self.read(|source| source.position_of_id(topics, id))
+    }
+
     /// Reads files, again if retention removed one meanwhile.
     fn read<R>(&self, read: impl Fn(&Source<'_>) -> Result<R>) -> Result<R> {
         let files = &self.shared.files;

@@ -8,11 +8,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use fanfare_engine::Draft;
 use parking_lot::RwLock;
 
 use crate::disk::{Disk, DiskFile, Mode};
 use crate::error::{Error, Result};
-use crate::index::{Index, hash};
+use crate::index::{Entry, Index, hash, hash_id};
 use crate::pages::{Content, Segment};
 use crate::record::Change;
 use crate::segment::{SEGMENT_HEAD, SegmentHead, index_name, log_name};
@@ -36,8 +37,8 @@ pub(crate) struct Files {
 #[derive(Default)]
 pub(crate) struct Group {
     pub(crate) bytes: Vec<u8>,
-    /// Position, time, hash of the topic, offset in `bytes`.
-    pub(crate) entries: Vec<(u64, u64, u64, usize)>,
+    /// Their offsets are in `bytes`.
+    pub(crate) entries: Vec<Entry>,
     pub(crate) changes: Vec<Change>,
     pub(crate) sync: bool,
 }
@@ -45,11 +46,14 @@ pub(crate) struct Group {
 impl Group {
     /// Position of the first event.
     pub(crate) fn first(&self) -> Option<u64> {
-        self.entries.first().map(|entry| entry.0)
+        self.entries.first().map(|entry| entry.position)
     }
 
-    pub(crate) fn enter(&mut self, position: u64, at_ms: u64, topic: &str, salt: u64) {
-        self.entries.push((position, at_ms, hash(topic, salt), self.bytes.len()));
+    pub(crate) fn enter(&mut self, position: u64, at_ms: u64, draft: &Draft<'_>, salt: u64) {
+        let topic = &*draft.topic;
+        let id = draft.id.as_deref().map(|id| hash_id(topic, id, salt));
+        let offset = self.bytes.len();
+        self.entries.push(Entry { position, at_ms, topic: hash(topic, salt), id, offset });
     }
 }
 
@@ -171,8 +175,8 @@ impl Writer {
             return Err(error);
         }
         let mut index = active.index.write();
-        for (position, at_ms, topic, offset) in &group.entries {
-            index.event(*position, *at_ms, *topic, (active.end + *offset as u64) as u32);
+        for entry in &group.entries {
+            index.event(*entry, (active.end + entry.offset as u64) as u32);
         }
         active.end += group.bytes.len() as u64;
         index.summary.end = active.end;

@@ -309,3 +309,40 @@ fn who_may_not_wait_is_told_that_there_is_no_room() {
     let refused = store.try_submit(&big, &[], 0, Durability::Interval).expect_err("closed");
     assert_eq!(refused.kind(), ErrorKind::TopicClosed);
 }
+
+#[test]
+fn ids_of_publishers_are_found_whatever_became_of_the_index() {
+    let disk = MemDisk::default();
+    let store = open(&disk, Durability::Os).expect("opens");
+    for i in 1..=400_u64 {
+        let own = if i % 100 == 50 { "again".to_owned() } else { format!("own-{i}") };
+        store.append(&[draft(["a", "b"][i as usize % 2], "x").with_id(own)], &[], 0).expect("stored");
+    }
+    store.append(&[draft("a", "x").with_id("own-398"), draft("a", "without")], &[], 0).expect("stored");
+    assert!(store.stats().files > 3, "{:?}", store.stats());
+    let check = |store: &Store| {
+        let find = |topics: &[&str], id: &str| store.position_of_id(topics, id).expect("looks");
+        for i in [1, 2, 49, 200, 333, 399, 400] {
+            let topic = ["a", "b"][i as usize % 2];
+            assert_eq!(find(&[topic], &format!("own-{i}")), Some(i));
+            assert_eq!(find(&["a", "b"], &format!("own-{i}")), Some(i));
+            assert_eq!(find(&[["b", "a"][i as usize % 2]], &format!("own-{i}")), None, "not in that topic");
+        }
+        for unknown in ["again", "own-0", "own-398", ""] {
+            assert_eq!(find(&["a", "b"], unknown), None, "{unknown}: none, or several");
+        }
+    };
+    check(&store);
+    store.close().expect("closes");
+    check(&open(&disk, Durability::Os).expect("opens again"));
+    for name in disk.names().iter().filter(|name| name.extension().is_some_and(|end| end == "idx")) {
+        // As the version before wrote it, which knew no ids.
+        let mut bytes = disk.bytes(name);
+        bytes[7] = 1;
+        disk.set(name, &bytes);
+    }
+    let store = open(&disk, Durability::Os).expect("makes them again");
+    check(&store);
+    store.delete_topic("a", 0).expect("deletes it");
+    assert_eq!(store.position_of_id(&["a"], "own-2").expect("looks"), None, "with its events");
+}

@@ -375,6 +375,10 @@ impl Journal for Disk {
         false
     }
 
+    fn is_read_to_end(&self, _: &[&str], _: &ReadFrom, _: bool) -> bool {
+        false
+    }
+
     fn admit(&self, _: usize) -> Result<(), JournalError> {
         Ok(())
     }

@@ -189,7 +189,10 @@ impl State {
                     self.lapped = true;
                     return Some(Pulled::Lapped);
                 }
-                Answer::Page { after } => self.cursor = self.cursor.max(after),
+                Answer::Page { after, unknown } => {
+                    self.cursor = self.cursor.max(after);
+                    self.gap = self.gap.take().or_else(|| Some(unknown.as_deref()?.into()));
+                }
                 Answer::NotAsked => {}
             }
             while let Some(replay) = &mut self.replay

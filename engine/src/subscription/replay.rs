@@ -23,6 +23,8 @@ use crate::wire::{Frame, NewFrame};
 /// A reader's way through stored history.
 pub(super) struct Replay {
     first: Option<ReadFrom>,
+    /// The id that it begins behind, until a page says where that is.
+    id: Option<Arc<str>>,
     asked: Option<Arc<Slot>>,
     items: VecDeque<Item>,
     /// Everything up to here has come.
@@ -42,6 +44,8 @@ pub(super) enum Answer {
     Page {
         /// The position behind which it begins.
         after: u64,
+        /// The id that it was to begin behind, if that is not known.
+        unknown: Option<Arc<str>>,
     },
     Failed,
 }
@@ -62,13 +66,18 @@ struct SlotState {
 
 struct Rendered {
     after: u64,
+    unknown: bool,
     items: VecDeque<Item>,
     through: u64,
 }
 
 impl Replay {
     pub(super) fn new(first: ReadFrom) -> Self {
-        Self { first: Some(first), asked: None, items: VecDeque::new(), through: 0 }
+        let id = match &first {
+            ReadFrom::AfterId(id) => Some(Arc::clone(id)),
+            ReadFrom::After(_) | ReadFrom::Last(_) => None,
+        };
+        Self { first: Some(first), id, asked: None, items: VecDeque::new(), through: 0 }
     }
 
     /// If a page was asked for and has not been taken, lets the watcher list `token` when it is there, which may be now.
@@ -93,7 +102,7 @@ impl Replay {
             Err(_) => Answer::Failed,
             Ok(page) => {
                 (self.items, self.through) = (page.items, page.through);
-                Answer::Page { after: page.after }
+                Answer::Page { after: page.after, unknown: self.id.take().filter(|_| page.unknown) }
             }
         }
     }
@@ -170,5 +179,5 @@ fn render(
         }
     }
     items.extend(gaps.map(Item::Gap));
-    Ok(Rendered { after: page.after, items, through: page.through })
+    Ok(Rendered { after: page.after, unknown: page.unknown, items, through: page.through })
 }

@@ -9,7 +9,7 @@ use crate::draft::{Draft, Field, InvalidField, Reason, check_client, check_event
 use crate::fanout::Watcher;
 use crate::handler::{Chain, Fault, HandlerError, Held, Visitor};
 use crate::history::{Found, Refused, Ring};
-use crate::journal::ReadFrom;
+use crate::journal::{Journal, ReadFrom};
 use crate::sync::Arc;
 use crate::time::Timestamp;
 use crate::topic::Topic;
@@ -51,7 +51,7 @@ pub(super) fn open(
             start => Place { start: start.clone(), gap: None },
         };
         drop(log);
-        let state = state(options, topics, place, newest, core.journal.is_some());
+        let state = state(options, topics, place, newest, core.journal.as_deref());
         if state.is_finished() {
             for topic in state.topics() {
                 leave(core, watcher, topic, options.lag);
@@ -208,7 +208,8 @@ struct Place<'a> {
     gap: Option<&'a str>,
 }
 
-/// Resolves an id: one of this epoch's positions, or the publisher's id of exactly one retained event.
+/// Resolves an id: one of this epoch's positions, or the publisher's id of exactly one retained event. `Start::After` is
+/// left for an id that the journal may know.
 fn resume<'a, E>(
     core: &Core,
     id: &'a str,
@@ -236,6 +237,9 @@ fn resume<'a, E>(
     match found {
         // The event itself is retained, so nothing after it is lost in its own topic; others are compared as above.
         Some(seq) => Place { start: Start::Position(seq), gap: missed(seq).then_some(id) },
+        None if core.journal.is_some() && topics.iter().any(|topic| topic.ring.lost_through() > 0) => {
+            Place { start: Start::After(id.into()), gap: None }
+        }
         None => unknown,
     }
 }
@@ -246,16 +250,17 @@ fn state(
     topics: Vec<Arc<Topic>>,
     place: Place<'_>,
     newest: u64,
-    journal: bool,
+    journal: Option<&dyn Journal>,
 ) -> State {
     let filter = Filter::new(&options.events, options.client.as_deref());
-    let (cursor, from) = match place.start {
+    let (cursor, from) = match &place.start {
         Start::Live => (newest, ReadFrom::After(newest)),
-        Start::All | Start::After(_) => (0, ReadFrom::After(0)),
-        Start::Last(n) => (before_last(n, &topics, &filter, newest), ReadFrom::Last(n)),
-        Start::Position(seq) => (seq.min(newest), ReadFrom::After(seq.min(newest))),
+        Start::All => (0, ReadFrom::After(0)),
+        Start::After(id) => (0, ReadFrom::AfterId((**id).into())),
+        Start::Last(n) => (before_last(*n, &topics, &filter, newest), ReadFrom::Last(*n)),
+        Start::Position(seq) => ((*seq).min(newest), ReadFrom::After((*seq).min(newest))),
     };
-    let from_journal = journal
+    let from_journal = journal.is_some()
         && match &options.start {
             Start::Live | Start::Last(0) => false,
             Start::All | Start::After(_) | Start::Last(_) => true,
@@ -272,6 +277,19 @@ fn state(
     });
     if from_journal && lost {
         let arrival = arrival(&options.start, newest);
+        let is_read = |journal: &dyn Journal| {
+            let names: Vec<&str> = topics.iter().map(|topic| &*topic.name).collect();
+            journal.is_read_to_end(&names, &from, !matches!(arrival, Arrival::FirstVisit { .. }))
+        };
+        let over = |topic: &Arc<Topic>| topic.ring.is_closed() && topic.ring.len() == 0;
+        if place.gap.is_none() && topics.iter().all(over) && journal.is_some_and(is_read) {
+            // Closed in an earlier life of the hub, and not even the journal has more.
+            let ended = |topic: Arc<Topic>| {
+                let tail = topic.ring.tail();
+                Entry::new(topic, tail, newest)
+            };
+            return State::new(newest, topics.into_iter().map(ended).collect(), filter, None, arrival);
+        }
         let entries = topics.into_iter().map(|topic| Entry::new(topic, 0, 0)).collect();
         let cursor = if matches!(from, ReadFrom::Last(_)) { 0 } else { cursor };
         return State::new(cursor, entries, filter, place.gap, arrival).with_journal(Some(from));

@@ -228,15 +228,23 @@ impl World {
     fn page(&mut self, request: &ReadRequest) -> Result<StoredPage, JournalError> {
         self.pages += 1;
         let wanted = |draft: &Draft<'_>| request.topics.iter().any(|topic| **topic == *draft.topic);
-        let after = match request.from {
-            ReadFrom::After(position) => position,
+        let mut unknown = false;
+        let after = match &request.from {
+            ReadFrom::After(position) => *position,
+            ReadFrom::AfterId(id) => {
+                let has = |draft: &Draft<'_>| wanted(draft) && draft.id.as_deref() == Some(&**id);
+                let mut found = self.stored.iter().filter(|(_, draft)| has(draft)).map(|(at, _)| *at);
+                let first = found.next().filter(|_| found.next().is_none());
+                unknown = first.is_none();
+                first.unwrap_or(0)
+            }
             ReadFrom::Last(count) => {
                 let of_topics = self.stored.iter().rev().filter(|(_, draft)| wanted(draft));
-                of_topics.take(count as usize).last().map_or(0, |(position, _)| position - 1)
+                of_topics.take(*count as usize).last().map_or(0, |(position, _)| position - 1)
             }
         };
         let settled = self.queue.front().map_or(self.next, |waiting| waiting.first) - 1;
-        let mut page = StoredPage { after, through: after, ..StoredPage::default() };
+        let mut page = StoredPage { after, through: after, unknown, ..StoredPage::default() };
         if after < self.let_go_through {
             page.gaps.push(StoredGap { first: after + 1, last: self.let_go_through, let_go: true });
             page.through = self.let_go_through;
@@ -270,6 +278,20 @@ impl Journal for Memory {
 
     fn is_closed(&self, topic: &str) -> bool {
         self.world().closed.contains(topic)
+    }
+
+    fn is_read_to_end(&self, topics: &[&str], from: &ReadFrom, resumes: bool) -> bool {
+        let world = self.world();
+        let after = match from {
+            ReadFrom::After(position) => *position,
+            ReadFrom::AfterId(id) => {
+                let has = |draft: &Draft<'_>| draft.id.as_deref() == Some(&**id);
+                world.stored.iter().find(|(_, draft)| has(draft)).map_or(0, |(at, _)| *at)
+            }
+            ReadFrom::Last(_) => 0,
+        };
+        let mut later = world.stored.range(after + 1..);
+        !later.any(|(_, draft)| topics.contains(&&*draft.topic)) && !(resumes && after < world.let_go_through)
     }
 
     fn admit(&self, _: usize) -> Result<(), JournalError> {
