@@ -18,6 +18,7 @@ Examples:
   fanfare data export history > all.ndjson     one line for each event
   fanfare data import copy < all.ndjson        into a new folder
   fanfare data forget history tally            delete what the handler 'tally' has kept in it
+  fanfare data delete history orders           the events of the topic 'orders', and their space
 
 A hub that runs has its folder for itself: stop it before.";
 
@@ -37,6 +38,8 @@ enum What {
     Stats(Folder),
     /// Write everything as NDJSON to standard output
     Export(Folder),
+    /// Delete a topic's events and give their space back; one that was closed is open again
+    Delete(Topic),
     /// Read an export from standard input into an empty folder. Ids keep their numbers and get another epoch
     Import(Folder),
     /// Delete what a handler has kept, by its name
@@ -59,11 +62,21 @@ struct Folder {
     dir: PathBuf,
 }
 
+#[derive(Args, Debug)]
+struct Topic {
+    #[command(flatten)]
+    folder: Folder,
+    /// The topic
+    #[arg(value_name = "TOPIC")]
+    topic: String,
+}
+
 /// Does it.
 pub(crate) fn run(data: &Data) -> Result<(), Failure> {
     match &data.what {
         What::Check(folder) => check(&folder.open()?),
         What::Stats(folder) => stats(&folder.open()?),
+        What::Delete(topic) => delete(&topic.folder.open()?, &topic.topic),
         What::Export(folder) => export(&folder.open()?),
         What::Import(folder) => import(&open(folder)?),
         What::Forget(Forget { folder, handler }) => forget(&folder.open()?, handler),
@@ -145,6 +158,16 @@ fn export(store: &Store) -> Result<(), Failure> {
     out.flush().map_err(|error| Failure::output(&error))?;
     close(store)?;
     tell(&report, "exported");
+    Ok(())
+}
+
+fn delete(store: &Store, topic: &str) -> Result<(), Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    store.delete_topic(topic, now).map_err(Failure::runtime)?;
+    let given_back = store.compact(now).map_err(Failure::runtime)?;
+    close(store)?;
+    note(&format!("the topic's events are deleted; {given_back} bytes are given back"));
     Ok(())
 }
 

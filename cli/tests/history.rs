@@ -260,3 +260,50 @@ fn a_full_disk_refuses_publishers_and_nothing_else() {
     assert_eq!(ids(hub.read("t", "replay=all", None).take(taken.len())), taken);
     hub.stop();
 }
+
+#[test]
+fn topics_have_rules_of_their_own_and_can_be_deleted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = ["history.topics=safe/* durability=always,few events=10", "history.sync_interval=60s"];
+    let hub = Hub::start(dir.path(), &settings);
+    let lost = hub.publish("loose", "waits for the interval");
+    let safe = hub.publish("safe/1", "on disk");
+    hub.kill();
+    let hub = Hub::start(dir.path(), &settings);
+    assert_eq!(hub.read("safe/1", "replay=all", None).take(1)[0].id, safe);
+    // One sync was for both.
+    assert_eq!(hub.read("loose", "replay=all", None).take(1)[0].id, lost);
+    hub.publish("loose", "lost");
+    hub.kill();
+    let hub = Hub::start(dir.path(), &settings);
+    let told = hub.read("loose", "", Some(&lost)).take(1).remove(0);
+    assert_eq!(told.name, "fanfare.gap", "{told:?}");
+    let second = hub.publish("safe/1", "second");
+    let mut socket = connect(&hub.address);
+    let mut delete = |query: &str| {
+        let path = format!("/events/safe%2F1?{query}");
+        write!(socket.get_mut(), "DELETE {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("is sent");
+        answer(&mut socket).expect("an answer")
+    };
+    assert_eq!(delete("history=keep").0, 400);
+    assert_eq!(delete("history=delete"), (200, "{\"deleted\":true}\n".to_owned()));
+    let third = hub.publish("safe/1", "third");
+    let mut back = hub.read("safe%2F1", "", Some(&safe));
+    assert_eq!(back.take(1)[0].name, "fanfare.gap");
+    assert_eq!(back.take(1)[0].id, third);
+    assert_eq!(hub.read("safe%2F1", "", Some(&second)).take(1)[0].id, third, "who had it misses nothing");
+    hub.stop();
+    let text = dir.path().to_str().expect("UTF-8");
+    let (code, out, err) = run(&["data", "delete", text, "safe/1"]);
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    assert!(err.contains("the topic's events are deleted"), "{err}");
+    let (_, exported, _) = run(&["data", "export", text]);
+    assert!(exported.contains("waits for the interval") && !exported.contains("safe/1"), "{exported}");
+    for name in std::fs::read_dir(dir.path()).expect("lists") {
+        let bytes = std::fs::read(name.expect("a file").path()).expect("is read");
+        assert!(!bytes.windows(5).any(|part| part == b"third"));
+    }
+    let (code, _, err) = run(&["serve", "--set", "history.topics=t durability=often"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("history.topics") && err.contains("t durability=often"), "{err}");
+}

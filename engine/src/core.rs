@@ -125,6 +125,13 @@ impl Core {
         topic.interests.notify();
         closed
     }
+
+    /// Deletes a topic's events and lets its readers see that they are gone.
+    pub(crate) fn delete(&self, topic: &Topic, now: Timestamp) -> Result<(), Refused> {
+        let deleted = self.log.delete(topic.key, &topic.name, now);
+        topic.interests.notify();
+        deleted
+    }
 }
 
 /// The right to sweep.

@@ -153,6 +153,25 @@ impl Engine {
         }
     }
 
+    /// Deletes the events that a topic has, in memory and in the journal. Readers that have not got them are told by a gap
+    /// notice. The topic goes on; one that is closed stays closed.
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`], [`PublishError::TopicLimit`] or [`PublishError::NotStored`].
+    pub fn delete_history(&self, name: &str, now: Timestamp) -> Result<(), PublishError> {
+        check_topic(name)?;
+        let now = self.0.at(now);
+        loop {
+            let topic = self.open(name, now)?;
+            match self.0.delete(&topic, now) {
+                // Freed between look-up and here; the name leads to another topic.
+                Err(Refused::Freed) => {}
+                Ok(()) | Err(Refused::Closed) => return Ok(()),
+                Err(Refused::NotStored(reason)) => return Err(PublishError::NotStored { reason }),
+            }
+        }
+    }
+
     /// Makes a watcher for [`subscribe`](Self::subscribe).
     #[must_use]
     pub fn watcher(&self) -> Watcher {

@@ -63,6 +63,13 @@ pub trait Journal: Send + Sync {
     /// [`JournalError`]; nothing has changed then.
     fn try_close(&self, topic: &str) -> Result<Option<Ticket>, JournalError>;
 
+    /// Notes that a topic's events before the ticket's position are deleted, as [`try_submit`](Self::try_submit) does with
+    /// events. A closed topic stays closed.
+    ///
+    /// # Errors
+    /// [`JournalError`]; nothing has changed then.
+    fn try_delete(&self, topic: &str) -> Result<Option<Ticket>, JournalError>;
+
     /// Reads a page and answers the request, on another thread or at once. Never waits for the disk itself.
     fn read(&self, request: ReadRequest);
 
@@ -179,6 +186,9 @@ pub struct StoredPage {
     pub events: Vec<(u64, Draft<'static>)>,
     /// What is missing among them, in order.
     pub gaps: Vec<StoredGap>,
+    /// Positions of events that were let go for their topic's sake, or deleted with it, each with the topic. One is enough for
+    /// all that lie before the topic's next event.
+    pub gone: Vec<(u64, Arc<str>)>,
     /// All there is up to here is in the page or before it.
     pub through: u64,
     /// There may be more behind `through`.

@@ -1,4 +1,6 @@
 //! An engine whose history a journal keeps: what readers see when, over restarts, beyond the rings, and at the seam.
+//!
+//! Long because: every test here needs the journal in memory, which is compiled into this program.
 
 #[path = "support/journal.rs"]
 mod journal;
@@ -438,10 +440,8 @@ fn who_has_read_a_closed_topic_to_its_end_is_told_so_after_a_restart() {
     put_all(&engine, "other", &["4", "5", "6"]);
     assert_eq!(engine.close_topic("t", NOW), Ok(true));
     assert_eq!(engine.close_topic("empty", NOW), Ok(true));
-    // As after an unclean stop, when positions are left out.
-    memory.skip_to(100);
     let engine = memory.engine(2);
-    put_all(&engine, "other", &["100"]);
+    put_all(&engine, "other", &["7"]);
     let open = |topics: &[&str], start| Reader::open(&engine, &options(topics, start));
     for start in [after(3), after(5), after(6), Start::After("mine".into())] {
         let ended = open(&["t"], start.clone()).err();
@@ -453,7 +453,7 @@ fn who_has_read_a_closed_topic_to_its_end_is_told_so_after_a_restart() {
     assert_eq!(open(&["t"], after(2)).expect("has one to read").until(Pulled::Ended), ["3"]);
     assert_eq!(open(&["t", "empty"], Start::All).expect("has three").until(Pulled::Ended), ["1", "2", "3"]);
     assert!(matches!(open(&["t", "empty"], after(4)).err(), Some(SubscribeError::Closed)));
-    assert_eq!(open(&["t", "other"], after(5)).expect("one is open").idle().last().expect("one"), "100");
+    assert_eq!(open(&["t", "other"], after(5)).expect("one is open").idle(), numbers(6..=7));
     // What was let go behind its id, a reader has to be told.
     memory.let_go(3);
     let told = open(&["t"], after(1)).expect("is told").until(Pulled::Ended);
@@ -482,4 +482,56 @@ fn an_id_of_a_publisher_is_found_in_the_journal() {
             assert_eq!(got[1..], numbers(1..=6));
         }
     }
+}
+
+#[test]
+fn what_is_deleted_is_gone_for_all_and_told() {
+    for stored in [false, true] {
+        let memory = Memory::new();
+        let engine = if stored { memory.engine(4) } else { support::engine(|_| {}) };
+        put_all(&engine, "t", &["1", "2", "3"]);
+        put_all(&engine, "u", &["4", "5", "6"]);
+        let behind = Reader::new(&engine, &["t"], after(1));
+        engine.delete_history("t", NOW).expect("deleted");
+        assert_eq!(put(&engine, "t", "7"), 7);
+        let got = behind.idle();
+        assert!(got.len() == 2 && got[0].starts_with("gap ") && got[1] == "7", "{got:?}");
+        let told = |topics: &[&str], from| {
+            let mut got = read(&engine, topics, after(from));
+            assert!(got.remove(0).starts_with("gap "), "{got:?}");
+            got
+        };
+        assert_eq!(told(&["t"], 1), ["7"]);
+        assert_eq!(told(&["t", "u"], 0), ["4", "5", "6", "7"]);
+        assert_eq!(read(&engine, &["t"], after(3)), ["7"], "nothing is missing behind it");
+        assert_eq!(
+            read(&engine, &["t", "u"], Start::All),
+            ["4", "5", "6", "7"],
+            "a first visit misses nothing"
+        );
+        assert_eq!(engine.close_topic("t", NOW), Ok(true));
+        engine.delete_history("t", NOW).expect("deleted");
+        assert_eq!(
+            engine.publish(Draft::new("t", "8"), NOW),
+            Err(PublishError::TopicClosed),
+            "it stays closed"
+        );
+    }
+}
+
+#[test]
+fn deleting_waits_for_what_was_published_before() {
+    let memory = Memory::new();
+    let engine = memory.engine(8);
+    memory.wait_for_disk();
+    thread::scope(|scope| {
+        scope.spawn(|| put(&engine, "t", "1"));
+        memory.until_waiting(1);
+        scope.spawn(|| engine.delete_history("t", NOW).expect("deleted"));
+        memory.until_waiting(2);
+        scope.spawn(|| put(&engine, "t", "2"));
+        memory.until_waiting(3);
+        memory.settle(3, Ok(()));
+    });
+    assert_eq!(read(&engine, &["t"], Start::All), ["2"]);
 }

@@ -171,6 +171,7 @@ impl Shared {
                     let_go: gap.cause == GapCause::LetGo,
                 })
                 .collect(),
+            gone: page.gone.into_iter().map(|(position, topic)| (position, topic.into())).collect(),
             through: page.through,
             more: page.more,
             unknown: place.is_none(),
@@ -197,7 +198,8 @@ impl Shared {
         let Some(after) = self.place(topics, from)? else { return Ok(false) };
         let page = self.store.page(Topics::Only(topics), after, PageLimits { events: 1, bytes: 1 })?;
         let missed = |gap: &Gap| resumes || gap.cause != GapCause::LetGo;
-        Ok(page.events.is_empty() && !page.more && !page.gaps.iter().any(missed))
+        let gone = resumes && !page.gone.is_empty();
+        Ok(page.events.is_empty() && !page.more && !gone && !page.gaps.iter().any(missed))
     }
 
     /// Lets go of what is beyond the limits, and tells the operator when the disk begins and ceases to fail.
@@ -254,14 +256,15 @@ impl Journal for Shared {
         events: &[&Draft<'_>],
         states: &[StateChanges],
     ) -> Result<Option<Ticket>, JournalError> {
+        let durability = self.store.durability_of_all(events);
         let ticket = match states {
-            [] => self.store.try_submit(events, &[], now_ms(), self.durability),
+            [] => self.store.try_submit(events, &[], now_ms(), durability),
             [first, ..] => {
                 // Of several versions at most one is the present one.
                 let differs = |state: &&StateChanges| state.version != first.version;
                 let version = states.iter().find(differs).map_or(first.version, |_| u64::MAX);
                 let changes: Vec<Change> = states.iter().flat_map(changes).collect();
-                self.store.try_submit_onto(version, events, &changes, now_ms(), self.durability)
+                self.store.try_submit_onto(version, events, &changes, now_ms(), durability)
             }
         };
         Ok(ticket.map_err(failed)?.map(|ticket| self.ticket(ticket)))
@@ -280,7 +283,14 @@ impl Journal for Shared {
     }
 
     fn try_close(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
-        let ticket = self.store.try_close_topic(topic, now_ms(), self.durability).map_err(failed)?;
+        let durability = self.store.durability_of(topic);
+        let ticket = self.store.try_close_topic(topic, now_ms(), durability).map_err(failed)?;
+        Ok(ticket.map(|ticket| self.ticket(ticket)))
+    }
+
+    fn try_delete(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
+        let durability = self.store.durability_of(topic);
+        let ticket = self.store.try_delete_topic(topic, now_ms(), durability).map_err(failed)?;
         Ok(ticket.map(|ticket| self.ticket(ticket)))
     }
 

@@ -71,11 +71,23 @@ pub(crate) async fn publish(asker: &Asker<'_>, topic: &str, body: Incoming) -> R
     }
 }
 
-/// DELETE /events/TOPIC
+/// DELETE /events/TOPIC: closes it; with `history=delete` its events are deleted instead.
 pub(crate) async fn close(asker: &Asker<'_>, topic: &str) -> Result<Reply, Refusal> {
     let app = asker.app;
-    Query::parse(asker.request.uri.query(), &[], &[])?;
+    let query = Query::parse(asker.request.uri.query(), &["history"], &[])?;
+    let deletes = match query.one("history") {
+        None => false,
+        Some("delete") => true,
+        Some(_) => {
+            let message = "history: expected delete, or nothing to close the topic";
+            return Err(Refusal::new(Code::InvalidParameter, message).field("history"));
+        }
+    };
     may(asker, Action::Close, topic).await?;
+    if deletes {
+        app.write(|engine| engine.delete_history(topic, app.now())).map_err(|error| refused(&error))?;
+        return Ok(reply::json(StatusCode::OK, line(&json!({ "deleted": true }))));
+    }
     let closed = app.write(|engine| engine.close_topic(topic, app.now())).map_err(|error| refused(&error))?;
     Ok(reply::json(StatusCode::OK, line(&json!({ "closed": closed }))))
 }

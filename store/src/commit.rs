@@ -25,12 +25,14 @@ use std::time::Instant;
 use fanfare_engine::{Draft, Epoch};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::config::{Config, Durability};
+use crate::config::Config;
 use crate::disk::Disk;
+use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::Meta;
 use crate::queue::{Outcome, Queue};
 use crate::record::Change;
+use crate::rules::Rules;
 use crate::stats::Timing;
 use crate::writer::{Files, Writer};
 
@@ -39,6 +41,7 @@ pub(crate) const RESERVE: u64 = 1 << 20;
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    pub(crate) rules: Rules,
     pub(crate) epoch: Epoch,
     pub(crate) files: Files,
     pub(crate) inner: Mutex<Inner>,

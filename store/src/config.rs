@@ -1,10 +1,11 @@
 //! What the store may be told.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use fanfare_engine::options::{Kind, OptionError};
+
+use crate::durability::Durability;
+use crate::rules::Rules;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -21,6 +22,11 @@ fanfare_engine::options! {
         /// Time within which events are written and synced with `history.durability` = `interval`: the most that a
         /// crash can lose.
         ["history.sync_interval"] sync_interval: Duration = Kind::Duration { min: 1, max: 60_000 }, "50ms";
+        /// Durability and limits of single topics, `TOPIC durability=always events=1000 bytes=1MiB age=1h` each, or some of
+        /// that. A topic that ends in `*` stands for every topic that begins so, and is written as in a URL: `%20` for a
+        /// space, `%2C` for a comma. The first that fits a topic counts. Limits are what is kept at least: what is beyond them goes when it is
+        /// half of a full file.
+        ["history.topics"] topics: Vec<String> = Kind::TextList, "";
         /// Events that the store keeps at least, of all topics together; older files are removed. 0 = no limit.
         ["store.events"] max_events: u64 = Kind::Count { min: 0, max: u64::MAX }, "0";
         /// Bytes that the store keeps, of all topics together, to within one file. 0 = no limit.
@@ -40,6 +46,7 @@ impl Config {
     /// # Errors
     /// Names the option to change.
     pub fn validate(&self) -> Result<(), OptionError> {
+        Rules::parse(&self.topics)?;
         if self.max_bytes != 0 && self.max_bytes < 2 * self.segment_bytes {
             let shown = self.max_bytes.to_string();
             return Err(OptionError::new(
@@ -52,58 +59,6 @@ impl Config {
         Ok(())
     }
 }
-
-/// When an event counts as stored, from weakest to strongest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Durability {
-    /// Written soon, never synced.
-    None,
-    /// Written before the answer.
-    Os,
-    /// Written and synced within the interval.
-    Interval,
-    /// Synced before the answer.
-    Always,
-}
-
-impl Durability {
-    /// Whether the publisher waits for the outcome.
-    pub(crate) fn waits(self) -> bool {
-        matches!(self, Self::Os | Self::Always)
-    }
-
-    /// Whether a flush that holds such an event ends with a sync.
-    pub(crate) fn syncs(self) -> bool {
-        self >= Self::Interval
-    }
-}
-
-const WORDS: [(Durability, &str); 4] = [
-    (Durability::None, "none"),
-    (Durability::Os, "os"),
-    (Durability::Interval, "interval"),
-    (Durability::Always, "always"),
-];
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(WORDS.iter().find(|(value, _)| value == self).map_or("", |(_, word)| word))
-    }
-}
-
-/// The text is not one of the words of its option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownWord;
-
-impl FromStr for Durability {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        WORDS.iter().find(|(_, word)| *word == text).map(|(value, _)| *value).ok_or(UnknownWord)
-    }
-}
-
-fanfare_engine::setting_by_name!(Durability);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use std::io::{BufRead, Write};
 use fanfare_engine::Draft;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Durability;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::index::IndexFile;
 use crate::pages::{Gap, PageLimits, Topics};
@@ -204,7 +204,7 @@ impl Store {
             let index = files.dir.join(index_name(summary.number));
             let sealed = matches!(segment.content, crate::pages::Content::Sealed(_));
             if sealed
-                && !IndexFile::open(&*files.disk, &index, summary.number)?.is_some_and(|(i, _)| i.is_whole())
+                && !IndexFile::open(&*files.disk, &index, summary.key())?.is_some_and(|(i, _)| i.is_whole())
             {
                 report.bad_indexes += 1;
             }

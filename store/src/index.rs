@@ -46,6 +46,8 @@ pub(crate) struct Damage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) number: u64,
+    /// As in the file's head.
+    pub(crate) generation: u16,
     /// Where valid records end.
     pub(crate) end: u64,
     pub(crate) first: u64,
@@ -100,6 +102,12 @@ pub(crate) fn hash(topic: &str, salt: u64) -> u64 {
     hasher.finish()
 }
 
+/// The same for where a topic's events are gone.
+pub(crate) fn hash_gone(topic: &str, salt: u64) -> u64 {
+    // No publisher's id has a space.
+    hash_id(topic, " ", salt)
+}
+
 /// The same for the id that a publisher gave an event of a topic.
 pub(crate) fn hash_id(topic: &str, id: &str, salt: u64) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(salt, salt.rotate_left(32) ^ 0x66616e66617265);
@@ -110,9 +118,29 @@ pub(crate) fn hash_id(topic: &str, id: &str, salt: u64) -> u64 {
     hasher.finish()
 }
 
+impl Summary {
+    /// What an index says it belongs to: a file that was written anew has another index.
+    pub(crate) fn key(&self) -> u64 {
+        self.number & u64::MAX >> 16 | u64::from(self.generation) << 48
+    }
+}
+
 impl Index {
     pub(crate) fn new(number: u64, start: u64) -> Self {
         Self { summary: Summary { number, end: start, ..Summary::default() }, ..Self::default() }
+    }
+
+    /// Enters the mark of events that are gone; its topic is a [`hash_gone`].
+    pub(crate) fn gone(&mut self, entry: Entry, offset: u32) {
+        if self.marks.is_empty() {
+            self.marks.push((entry.position, offset));
+        }
+        self.topics.entry(entry.topic).or_default().push(offset);
+    }
+
+    /// All lists of offsets.
+    pub(crate) fn lists(&self) -> Vec<(u64, Vec<u32>)> {
+        self.topics.iter().map(|(topic, offsets)| (*topic, offsets.clone())).collect()
     }
 
     /// Enters the next event.
@@ -169,7 +197,7 @@ impl Index {
         let mut out = Vec::new();
         out.extend(MAGIC);
         for number in [
-            summary.number,
+            summary.key(),
             summary.end,
             summary.first,
             summary.last,
@@ -223,25 +251,27 @@ impl Index {
 
 impl IndexFile {
     /// Opens an index and reads its summary; `None` if it is not there or not to be trusted.
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, number: u64) -> Result<Option<(Self, Summary)>> {
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, key: u64) -> Result<Option<(Self, Summary)>> {
         let file = match disk.open(path, Mode::Read) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open it", path, None, &error)),
         };
         let mut index = Self { file, counts: Counts { damages: 0, marks: 0, topics: 0, ids: 0 } };
-        Ok(index.summary(number).map(|summary| (index, summary)))
+        Ok(index.summary(key).map(|summary| (index, summary)))
     }
 
-    fn summary(&mut self, number: u64) -> Option<Summary> {
+    fn summary(&mut self, key: u64) -> Option<Summary> {
         let bytes = self.read(0, SUMMARY_BYTES)?;
         let mut rest = Rest(&bytes);
         if &rest.array::<8>()? != MAGIC {
             return None;
         }
         let mut next = || rest.array().map(u64::from_le_bytes);
+        let said = next()?;
         let mut summary = Summary {
-            number: next()?,
+            number: said & u64::MAX >> 16,
+            generation: (said >> 48) as u16,
             end: next()?,
             first: next()?,
             last: next()?,
@@ -257,7 +287,7 @@ impl IndexFile {
             let mut next = || rest.array().map(u64::from_le_bytes);
             summary.damages.push(Damage { from: next()?, to: next()?, after: next()?, before: next()? });
         }
-        (summary.number == number).then_some(summary)
+        (said == key).then_some(summary)
     }
 
     /// As [`Index::seek`]; the outer `None` means that the index is damaged.
@@ -295,6 +325,22 @@ impl IndexFile {
     pub(crate) fn own_id(&self, id: u64) -> Option<Option<(u32, u32)>> {
         let start = self.marks_start() + (self.counts.marks + self.counts.topics) * ENTRY_BYTES;
         self.find(start, self.counts.ids, id)
+    }
+
+    /// As [`Index::lists`]; `None` means that the index is damaged.
+    pub(crate) fn lists(&self) -> Option<Vec<(u64, Vec<u32>)>> {
+        let start = self.marks_start() + self.counts.marks * ENTRY_BYTES;
+        let offsets = start + (self.counts.topics + self.counts.ids) * ENTRY_BYTES;
+        let topics = self.read(start, self.counts.topics.checked_mul(ENTRY_BYTES)?)?;
+        let mut rest = Rest(&topics);
+        let mut lists = Vec::new();
+        for _ in 0..self.counts.topics {
+            let topic = u64::from_le_bytes(rest.array()?);
+            let first = u64::from(u32::from_le_bytes(rest.array()?));
+            let count = u64::from(u32::from_le_bytes(rest.array()?));
+            lists.push((topic, self.list(offsets + first * 4, count)?));
+        }
+        Some(lists)
     }
 
     /// Where a topic's offsets are and how many; the outer `None` means that the index is damaged.

@@ -24,8 +24,13 @@ pub use error::{Error, ErrorKind, Result};
 mod disk;
 pub use disk::{Disk, DiskFile, Mode, OsDisk};
 
+mod durability;
+pub use durability::{Durability, UnknownWord};
+
+mod rules;
+
 mod config;
-pub use config::{Config, Durability, UnknownWord};
+pub use config::Config;
 
 mod record;
 pub use record::{Change, Event, MAX_STATE_KEY_BYTES};
@@ -50,12 +55,16 @@ mod recover;
 mod stats;
 pub use stats::{Damaged, Stats, Timing};
 
+mod compact;
+
 mod commit;
 
 mod store;
 pub use store::{Store, Ticket};
 
 mod tables;
+
+mod retain;
 
 mod exchange;
 pub use exchange::Report;

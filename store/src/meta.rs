@@ -100,17 +100,26 @@ impl Meta {
 
 /// Puts a file in place, whole or not at all; it is on disk when this returns.
 pub(crate) fn replace(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let prepared = replace_prepared(disk, dir, name, bytes)?;
+    put_in_place(disk, dir, name, &prepared)
+}
+
+/// The first half of [`replace`], which may take its time: the file is on disk, beside the one it is to replace.
+pub(crate) fn replace_prepared(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
     let path = dir.join(name);
     let temporary = temporary(&path);
-    let fail = |action: &'static str| {
-        let path = path.clone();
-        move |error| Error::io(action, &path, None, &error)
-    };
-    let file = disk.open(&temporary, Mode::Create).map_err(fail("make it anew"))?;
-    file.write_at(bytes, 0).map_err(fail("write it"))?;
+    let fail = |action: &'static str| move |error| Error::io(action, &path, None, &error);
+    let file = disk.open(&temporary, Mode::Create).map_err(fail.clone()("make it anew"))?;
+    file.write_at(bytes, 0).map_err(fail.clone()("write it"))?;
     file.sync().map_err(fail("sync it"))?;
-    disk.rename(&temporary, &path).map_err(fail("put it in place"))?;
-    disk.sync_dir(dir).map_err(fail("sync its folder"))
+    Ok(temporary)
+}
+
+/// The second half.
+pub(crate) fn put_in_place(disk: &dyn Disk, dir: &Path, name: &str, prepared: &Path) -> Result<()> {
+    let path = dir.join(name);
+    disk.rename(prepared, &path).map_err(|error| Error::io("put it in place", &path, None, &error))?;
+    disk.sync_dir(dir).map_err(|error| Error::io("sync its folder", &path, None, &error))
 }
 
 fn temporary(path: &Path) -> PathBuf {

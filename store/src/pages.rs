@@ -11,8 +11,8 @@ use parking_lot::RwLock;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::index::{Damage, Index, IndexFile, Summary, hash, hash_id};
-use crate::record::{Body, EVENT, Event, HEAD, names_of, read_body};
+use crate::index::{Damage, Index, IndexFile, Summary, hash, hash_gone, hash_id};
+use crate::record::{Body, EVENT, Event, GONE, HEAD, names_of, read_body};
 use crate::segment::{Reader, SEGMENT_HEAD, SegmentHead, index_name, scan};
 use crate::state::TopicState;
 
@@ -55,6 +55,9 @@ pub struct Page {
     pub events: Vec<Event>,
     /// What is missing among them, in order. A gap may hold positions of other topics, or none of any.
     pub gaps: Vec<Gap>,
+    /// Where events of a topic were that were deleted, or let go by a rule of the topic: one position each, of those that
+    /// were read by name.
+    pub gone: Vec<(u64, String)>,
     /// All there is up to this position is in this page or before it: where to go on.
     pub through: u64,
     /// There may be more behind `through`.
@@ -119,7 +122,7 @@ impl Source<'_> {
             if previous.is_some_and(|(number, _)| number != head.previous) {
                 page.gap(page.through.max(last_before) + 1, head.previous_last, GapCause::Damaged);
             }
-            if head.risk && summary.events > 0 {
+            if head.risk && summary.first > 0 {
                 page.gap(page.through.max(head.previous_last) + 1, summary.first - 1, GapCause::Unsynced);
             }
             previous = Some((head.number, summary.last.max(head.previous_last)));
@@ -198,6 +201,14 @@ impl Source<'_> {
                 continue;
             };
             let (head, size) = (found.head, (HEAD + found.body.len()) as u64);
+            if head.kind == GONE
+                && head.position > page.through
+                && let Some((topic, _)) = names_of(found.body)
+                && matches!(topics, Topics::Only(names) if names.contains(&topic))
+            {
+                page.through = head.position;
+                page.gone(head.position, topic);
+            }
             if head.kind == EVENT && head.position > page.through {
                 if page.events.len() >= limits.events || (*bytes >= limits.bytes && !page.events.is_empty()) {
                     return Ok(false);
@@ -214,6 +225,8 @@ impl Source<'_> {
                 if wanted && !deleted {
                     *bytes += found.body.len();
                     page.events.push(Event { position: head.position, at_ms: head.at_ms, draft });
+                } else if deleted && matches!(topics, Topics::Only(_)) && wanted {
+                    page.gone(head.position, &draft.topic);
                 }
             }
             if offsets.is_none() {
@@ -260,7 +273,7 @@ impl Source<'_> {
             return Ok(hashes.flat_map(|topic| index.tail(topic, count).to_vec()).collect());
         }
         let path = self.dir.join(index_name(summary.number));
-        if let Some((index, _)) = IndexFile::open(self.disk, &path, summary.number)? {
+        if let Some((index, _)) = IndexFile::open(self.disk, &path, summary.key())? {
             let tails: Option<Vec<_>> = hashes.clone().map(|topic| index.tail(topic, count)).collect();
             if let Some(tails) = tails {
                 return Ok(tails.into_iter().flatten().collect());
@@ -304,7 +317,7 @@ impl Source<'_> {
             return Ok(index.read().own_id(id));
         }
         let path = self.dir.join(index_name(summary.number));
-        if let Some((index, _)) = IndexFile::open(self.disk, &path, summary.number)?
+        if let Some((index, _)) = IndexFile::open(self.disk, &path, summary.key())?
             && let Some(found) = index.own_id(id)
         {
             return Ok(found);
@@ -337,7 +350,7 @@ impl Source<'_> {
             Content::Open { index, .. } => {
                 let index = index.read();
                 let from = index.seek(after).unwrap_or(start);
-                let offsets = names.iter().map(|name| index.offsets(hash(name, self.salt), from, limit));
+                let offsets = self.hashes(names, summary).map(|hash| index.offsets(hash, from, limit));
                 Some((from, offsets.collect::<Vec<_>>()))
             }
             Content::Sealed(_) => self.planned(summary, names, after, limit)?,
@@ -354,6 +367,14 @@ impl Source<'_> {
         Ok((from.into(), Some(offsets)))
     }
 
+    /// Under which hashes a file has what belongs to topics.
+    fn hashes<'s>(&self, names: &'s [&str], summary: &Summary) -> impl Iterator<Item = u64> + use<'s> {
+        let (salt, anew) = (self.salt, summary.generation != 0);
+        names.iter().flat_map(move |name| {
+            std::iter::once(hash(name, salt)).chain(anew.then(|| hash_gone(name, salt)))
+        })
+    }
+
     fn planned(
         &self,
         summary: &Summary,
@@ -362,11 +383,11 @@ impl Source<'_> {
         limit: usize,
     ) -> Result<Option<(u32, Vec<Vec<u32>>)>> {
         let path = self.dir.join(index_name(summary.number));
-        let Some((index, _)) = IndexFile::open(self.disk, &path, summary.number)? else { return Ok(None) };
+        let Some((index, _)) = IndexFile::open(self.disk, &path, summary.key())? else { return Ok(None) };
         let Some(from) = index.seek(after) else { return Ok(None) };
         let from = from.unwrap_or(SEGMENT_HEAD as u32);
         let lists: Option<Vec<_>> =
-            names.iter().map(|name| index.offsets(hash(name, self.salt), from, limit)).collect();
+            self.hashes(names, summary).map(|hash| index.offsets(hash, from, limit)).collect();
         Ok(lists.map(|lists| (from, lists)))
     }
 }
@@ -377,6 +398,13 @@ impl Page {
         if first <= last {
             self.gaps.push(Gap { first, last, cause });
             self.through = last;
+        }
+    }
+
+    fn gone(&mut self, position: u64, topic: &str) {
+        // Said once in a page: what comes of the topic, comes behind all of them.
+        if !self.gone.iter().any(|(_, known)| known == topic) {
+            self.gone.push((position, topic.to_owned()));
         }
     }
 

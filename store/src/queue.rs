@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use fanfare_engine::Draft;
 
-use crate::config::Durability;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::index::Entry;
 use crate::record::{Change, write_change, write_event};

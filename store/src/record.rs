@@ -94,6 +94,10 @@ pub(crate) const EVENT: u8 = 1;
 const PUT: u8 = 2;
 const DELETE: u8 = 3;
 const TOPIC: u8 = 4;
+/// In a file that was written anew: events of a topic have gone, this one's position among them.
+pub(crate) const GONE: u8 = 5;
+/// The end of such a file.
+pub(crate) const END: u8 = 6;
 
 impl Change {
     /// Whether it is one of handlers' state.
@@ -117,7 +121,7 @@ impl Head {
             at_ms: u64::from_le_bytes(rest.array()?),
             checksum: u32::from_le_bytes(rest.array()?),
         };
-        let good = mark == MARK && (EVENT..=TOPIC).contains(&kind) && flags <= LAST && head.len <= MAX_BODY;
+        let good = mark == MARK && (EVENT..=END).contains(&kind) && flags <= LAST && head.len <= MAX_BODY;
         good.then_some(head)
     }
 
@@ -192,6 +196,24 @@ pub(crate) fn write_change(
             });
         }
     }
+}
+
+/// Appends a record whose body is made already, a transaction of its own.
+pub(crate) fn write_again(out: &mut Vec<u8>, head: Head, body: &[u8], salt: u32) {
+    record(out, head.kind, true, head.position, head.at_ms, salt, |out| out.extend(body));
+}
+
+/// Appends the mark of events that are gone. Its body reads as an event's.
+pub(crate) fn write_gone(out: &mut Vec<u8>, topic: &str, position: u64, at_ms: u64, salt: u32) {
+    record(out, GONE, true, position, at_ms, salt, |out| {
+        out.push(0);
+        short(out, topic);
+    });
+}
+
+/// Appends the end of a file that was written anew: what its first position was, its last and its newest time.
+pub(crate) fn write_end(out: &mut Vec<u8>, first: u64, last: u64, newest_ms: u64, salt: u32) {
+    record(out, END, true, last, newest_ms, salt, |out| out.extend(first.to_le_bytes()));
 }
 
 fn record(

@@ -52,6 +52,7 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, dir: &Path, meta: &Meta, segment_byte
         lost_through: AtomicU64::new(lost_through),
         before: 0,
         state: RwLock::new(state),
+        replacing: RwLock::default(),
     };
     let mut writer = Writer::new(numbers.last().map_or(1, |last| last + 1), segment_bytes);
     let (mut previous, mut last) = (0, lost_through);
@@ -94,10 +95,13 @@ impl Opened {
         let (file, path) = Reader::open(&*files.disk, &files.dir, number)?;
         let len = file.len().map_err(|error| Error::io("look at it", &path, None, &error))?;
         let index_path = files.dir.join(index_name(number));
-        if let Some((_, summary)) = IndexFile::open(&*files.disk, &index_path, number)? {
+        let key = Summary { number, generation: self.head.generation, ..Summary::default() }.key();
+        if let Some((_, summary)) = IndexFile::open(&*files.disk, &index_path, key)? {
             let ends = summary.damages.iter().map(|damage| damage.to).max().unwrap_or(0).max(summary.end);
-            let fits = known
-                .is_none_or(|(end, last)| ends >= end && summary.last.max(self.head.previous_last) >= last);
+            let anew = self.head.generation != 0;
+            let fits = known.is_none_or(|(end, last)| {
+                (ends >= end || anew) && summary.last.max(self.head.previous_last) >= last
+            });
             if fits && summary.end <= len && (summary.changes == 0 || number < self.state_from) {
                 return Ok(summary);
             }
@@ -115,7 +119,8 @@ impl Opened {
         let summary = &mut index.summary;
         let stored = summary.last.max(head.previous_last);
         let missing = meta.clean.filter(|(last, _)| stored < *last);
-        if summary.events == 0 && summary.changes == 0 && summary.damages.is_empty() && missing.is_none() {
+        let is_empty = summary.events == 0 && summary.changes == 0 && head.generation == 0;
+        if is_empty && summary.damages.is_empty() && missing.is_none() {
             // Nothing in it, perhaps not even its head: it is made again.
             let risk = head.risk || lost_risk || (!self.sound && meta.weak);
             writer.create(files, SegmentHead { risk, ..self.repaired(files) })?;
@@ -132,7 +137,7 @@ impl Opened {
             }
             summary.last = last;
         }
-        if meta.clean.is_some() && self.sound && summary.damages.is_empty() {
+        if meta.clean.is_some() && self.sound && head.generation == 0 && summary.damages.is_empty() {
             writer.resume(files, head, index)?;
             return Ok(stored);
         }

@@ -6,14 +6,19 @@
 //! lay between is a gap that readers are told of. No damaged byte is ever removed but by retention.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, Mode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{self, Damage, Entry, Index};
-use crate::record::{Body, Change, EVENT, HEAD, Head, LAST, MARK, names_of, read_body};
+use crate::record::{Body, Change, END, EVENT, GONE, HEAD, Head, LAST, MARK, names_of, read_body};
 
 const MAGIC: &[u8; 8] = b"FFEVENTS";
 const VERSION: u32 = 1;
+/// The version of a file that was written anew without some of its events.
+const ANEW: u32 = 2;
+/// How often a file may be written anew.
+pub(crate) const MAX_GENERATION: u16 = 0x7fff;
 /// Bytes of a file's head.
 pub(crate) const SEGMENT_HEAD: u64 = 48;
 /// How much is read at once.
@@ -30,12 +35,17 @@ pub(crate) struct SegmentHead {
     pub(crate) previous_last: u64,
     /// Events behind `previous_last` may have been published and lost.
     pub(crate) risk: bool,
+    /// How often it was written anew without some of its events. It has an end mark then, and what its successor says of its end
+    /// holds for the positions alone.
+    pub(crate) generation: u16,
 }
 
 impl SegmentHead {
     pub(crate) fn bytes(&self, salt: u64) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        out.extend((VERSION | u32::from(self.risk) << 31).to_le_bytes());
+        let version = if self.generation == 0 { VERSION } else { ANEW };
+        let flags = u32::from(self.risk) << 31 | u32::from(self.generation) << 16;
+        out.extend((version | flags).to_le_bytes());
         for number in [self.number, self.previous, self.previous_end, self.previous_last] {
             out.extend(number.to_le_bytes());
         }
@@ -54,9 +64,9 @@ impl SegmentHead {
         if filled < bytes.len() || !content.starts_with(MAGIC) || stored != sum(content, salt).to_le_bytes() {
             return Ok(None);
         }
-        let version = flags & !(1 << 31);
-        if version > VERSION {
-            let text = format!("it is of version {version}; this program reads up to {VERSION}");
+        let version = flags & 0xffff;
+        if version > ANEW {
+            let text = format!("it is of version {version}; this program reads up to {ANEW}");
             return Err(Error::new(ErrorKind::NewerVersion, path, Some(8), text));
         }
         Ok(Some(Self {
@@ -65,6 +75,7 @@ impl SegmentHead {
             previous_end: word(28),
             previous_last: word(36),
             risk: flags >> 31 == 1,
+            generation: (flags >> 16) as u16 & MAX_GENERATION,
         }))
     }
 }
@@ -96,13 +107,18 @@ pub(crate) fn numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>> {
 
 /// Reads a file of the log from front to back.
 pub(crate) struct Reader<'a> {
-    file: &'a dyn DiskFile,
+    file: File<'a>,
     path: PathBuf,
     salt: u32,
     chunk: Vec<u8>,
     start: u64,
     /// No record goes beyond.
     end: u64,
+}
+
+enum File<'a> {
+    Lent(&'a dyn DiskFile),
+    Shared(Arc<dyn DiskFile>),
 }
 
 /// A record that was found, and where.
@@ -113,6 +129,15 @@ pub(crate) struct Found<'r> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(file: &'a dyn DiskFile, path: &Path, salt: u64, end: u64) -> Self {
+        Self::of(File::Lent(file), path, salt, end)
+    }
+
+    /// One that holds its file.
+    pub(crate) fn shared(file: Arc<dyn DiskFile>, path: &Path, salt: u64, end: u64) -> Self {
+        Self::of(File::Shared(file), path, salt, end)
+    }
+
+    fn of(file: File<'a>, path: &Path, salt: u64, end: u64) -> Self {
         Self { file, path: path.to_owned(), salt: salt as u32, chunk: Vec::new(), start: 0, end }
     }
 
@@ -160,8 +185,11 @@ impl<'a> Reader<'a> {
             let want = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
             self.chunk.resize(want.min(len.max(CHUNK)), 0);
             self.start = offset;
-            let filled = self
-                .file
+            let file = match &self.file {
+                File::Lent(file) => *file,
+                File::Shared(file) => &**file,
+            };
+            let filled = file
                 .read_at(&mut self.chunk, offset)
                 .map_err(|error| Error::io("read it", &self.path, Some(offset), &error))?;
             self.chunk.truncate(filled);
@@ -170,6 +198,15 @@ impl<'a> Reader<'a> {
         let to = (from + len).min(self.chunk.len());
         Ok(&self.chunk[from.min(to)..to])
     }
+}
+
+/// What a record is to an index.
+enum Content {
+    Event(Entry),
+    Gone(Entry),
+    Change(Change),
+    /// With the first position that the file had.
+    End(u64),
 }
 
 /// Goes through a file and makes its index. `known`: end and last position, if the file's successor or a clean stop
@@ -183,9 +220,14 @@ pub(crate) fn scan(
     mut change: impl FnMut(Change),
 ) -> Result<Index> {
     let len = file.len().map_err(|error| Error::io("look at it", path, None, &error))?;
+    let anew = head.generation != 0;
+    let said_last = known.map(|(_, last)| last);
+    let known = known.filter(|_| !anew);
     let end = known.map_or(len, |(end, _)| end).min(len).min(MAX_OFFSET);
     let mut reader = Reader::new(file, path, salt, end);
     let mut index = Index::new(head.number, SEGMENT_HEAD);
+    index.summary.generation = head.generation;
+    let mut ended = !anew;
     let mut last = head.previous_last;
     let mut at = SEGMENT_HEAD.min(end);
     let (mut entries, mut changes) = (Vec::new(), Vec::new());
@@ -204,6 +246,16 @@ pub(crate) fn scan(
         let readable = found.and_then(|found| {
             let size = (HEAD + found.body.len()) as u64;
             match found.head.kind {
+                GONE if anew => names_of(found.body).map(|(topic, _)| {
+                    let topic = index::hash_gone(topic, salt);
+                    let (position, at_ms) = (found.head.position, found.head.at_ms);
+                    let entry = Entry { position, at_ms, topic, id: None, offset: at as usize };
+                    (found.head, size, Content::Gone(entry))
+                }),
+                END if anew => {
+                    let first = found.body.try_into().map(u64::from_le_bytes).ok()?;
+                    Some((found.head, size, Content::End(first)))
+                }
                 EVENT => names_of(found.body).map(|(topic, id)| {
                     let entry = Entry {
                         position: found.head.position,
@@ -212,21 +264,34 @@ pub(crate) fn scan(
                         id: id.map(|id| index::hash_id(topic, id, salt)),
                         offset: at as usize,
                     };
-                    (found.head, size, Ok(entry))
+                    (found.head, size, Content::Event(entry))
                 }),
                 kind => match read_body(kind, found.body) {
-                    Some(Body::Change(change)) => Some((found.head, size, Err(change))),
+                    Some(Body::Change(change)) => Some((found.head, size, Content::Change(change))),
                     _ => None,
                 },
             }
         });
         if let Some((head, size, content)) = readable {
             match content {
-                Ok(entry) => {
+                Content::Event(entry) => {
                     last = head.position;
                     entries.push(entry);
                 }
-                Err(change) => changes.push(change),
+                Content::Change(change) => changes.push(change),
+                Content::Gone(entry) => {
+                    last = head.position;
+                    index.gone(entry, at as u32);
+                }
+                Content::End(first) => {
+                    let summary = &mut index.summary;
+                    (summary.first, summary.last) = (first, head.position);
+                    summary.newest_ms = summary.newest_ms.max(head.at_ms);
+                    at += size;
+                    summary.end = at;
+                    ended = true;
+                    break;
+                }
             }
             at += size;
             if head.flags & LAST != 0 {
@@ -244,6 +309,13 @@ pub(crate) fn scan(
         index.summary.end = at;
     }
     let stored = index.summary.last.max(head.previous_last);
+    if !ended {
+        let last = said_last.unwrap_or(stored).max(stored);
+        let from = index.summary.end;
+        index.summary.damages.push(Damage { from, to: len.max(from), after: stored, before: last + 1 });
+        index.summary.last = last;
+        return Ok(index);
+    }
     match known {
         Some((known_end, known_last)) if index.summary.end < known_end || stored < known_last => {
             let from = index.summary.end;

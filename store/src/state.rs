@@ -110,9 +110,14 @@ impl State {
         Ok(())
     }
 
+    /// The log file before whose first record the newest snapshot was made.
+    pub(crate) fn newest(disk: &dyn Disk, dir: &Path) -> Result<Option<u64>> {
+        Ok(snapshots(disk, dir)?.into_iter().max())
+    }
+
     /// Reads the newest snapshot: the state, and the log file before whose first record it was.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path, salt: u64) -> Result<Option<(Self, u64)>> {
-        let Some(number) = snapshots(disk, dir)?.into_iter().max() else { return Ok(None) };
+        let Some(number) = Self::newest(disk, dir)? else { return Ok(None) };
         let path = dir.join(format!("{PREFIX}{number:010}"));
         let fail = |error| Error::io("read it", &path, None, &error);
         let file = disk.open(&path, Mode::Read).map_err(fail)?;

@@ -8,26 +8,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use fanfare_engine::options::OptionError;
 use fanfare_engine::{Draft, Epoch};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use crate::commit::{Inner, RESERVE, Shared, fresh};
-use crate::config::{Config, Durability};
+use crate::compact::Compactor;
+use crate::config::Config;
 use crate::disk::{Disk, OsDisk};
+use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::Summary;
 use crate::meta::Meta;
 use crate::pages::{Page, PageLimits, Source, Topics};
 use crate::queue::{Outcome, Queue};
 use crate::record::{Change, check_change, check_event};
 use crate::recover::recover;
+use crate::rules::Rules;
 use crate::stats::{Damaged, Stats, Timing};
 use crate::writer::Files;
 
 /// History on disk. All methods may be called from any thread.
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held by who lets events go.
+    pub(crate) compactor: Mutex<Compactor>,
 }
 
 /// A transaction that has its positions. See [`Store::wait`].
@@ -73,7 +78,9 @@ impl Store {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_on(disk: Arc<dyn Disk>, dir: PathBuf, config: Config) -> Result<Self> {
-        config.validate().map_err(|error| Error::invalid(error.to_string()))?;
+        let invalid = |error: OptionError| Error::invalid(error.to_string());
+        config.validate().map_err(invalid)?;
+        let rules = Rules::parse(&config.topics).map_err(invalid)?;
         disk.create_dir(&dir).map_err(|error| Error::io("make the folder", &dir, None, &error))?;
         let lock_path = dir.join("LOCK");
         let lock = disk.lock(&lock_path).map_err(|e| Error::io("lock it", &lock_path, None, &e))?;
@@ -88,7 +95,7 @@ impl Store {
         let found = recover(disk, &dir, &meta, config.segment_bytes)?;
         meta.reserved = found.next.saturating_add(RESERVE);
         meta.clean = None;
-        meta.weak = config.durability < Durability::Always;
+        meta.weak = config.durability.min(rules.weakest().unwrap_or(Durability::Always)) < Durability::Always;
         meta.write(&*found.files.disk, &dir)?;
         let shared = Arc::new(Shared {
             epoch: meta.epoch.clone(),
@@ -109,13 +116,28 @@ impl Store {
             state_version: AtomicU64::new(0),
             expired_ms: AtomicU64::new(0),
             config,
+            rules,
         });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("fanfare-store".to_owned())
             .spawn(move || theirs.write_by_and_by())
             .map_err(|error| Error::io("start a thread for it", &dir, None, &error))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), compactor: Mutex::default() })
+    }
+
+    /// How safe events of a topic are when their publisher has an answer: as its rule in `history.topics` says, or
+    /// `history.durability`.
+    #[must_use]
+    pub fn durability_of(&self, topic: &str) -> Durability {
+        self.shared.rules.durability(topic).unwrap_or(self.shared.config.durability)
+    }
+
+    /// The strongest durability of several events' topics; that of the hub if there are none.
+    #[must_use]
+    pub fn durability_of_all<'d>(&self, events: &[impl Borrow<Draft<'d>>]) -> Durability {
+        let each = events.iter().map(|event| self.durability_of(&event.borrow().topic));
+        each.max().unwrap_or(self.shared.config.durability)
     }
 
     /// Stores events and changes in one transaction, with the durability of the configuration. Returns the position
@@ -124,7 +146,7 @@ impl Store {
     /// # Errors
     /// As [`submit`](Self::submit) and [`wait`](Self::wait).
     pub fn append(&self, events: &[Draft<'_>], changes: &[Change], at_ms: u64) -> Result<u64> {
-        let ticket = self.submit(events, changes, at_ms, self.shared.config.durability)?;
+        let ticket = self.submit(events, changes, at_ms, self.durability_of_all(events))?;
         let first = ticket.first;
         self.wait(&ticket).map(|()| first)
     }
@@ -260,6 +282,7 @@ impl Store {
     fn read<R>(&self, read: impl Fn(&Source<'_>) -> Result<R>) -> Result<R> {
         let files = &self.shared.files;
         loop {
+            let _whole = files.replacing.read();
             let lost_through = files.lost_through.load(Ordering::Acquire);
             let segments = files.segments.read().clone();
             let topic_state = |topic: &str| files.state.read().topics.get(topic).copied();
@@ -306,7 +329,7 @@ impl Store {
     }
 
     /// Deletes the events that a topic has now, and opens it if it was closed. They are not read any more at once;
-    /// their space is given back when retention removes their files.
+    /// their space is given back by the next [`compact`](Self::compact) or [`retain`](Self::retain).
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -326,58 +349,27 @@ impl Store {
         self.try_submit(&[] as &[Draft<'_>], &[change], at_ms, durability)
     }
 
+    /// As [`delete_topic`](Self::delete_topic), but in the manner of [`try_submit`](Self::try_submit), and what is closed stays
+    /// closed. The caller makes sure that nobody else submits meanwhile.
+    ///
+    /// # Errors
+    /// As [`try_submit`](Self::try_submit).
+    pub fn try_delete_topic(
+        &self,
+        topic: &str,
+        at_ms: u64,
+        durability: Durability,
+    ) -> Result<Option<Ticket>> {
+        let closed = self.is_closed(topic);
+        let deleted_through = self.next_position() - 1;
+        let change = Change::Topic { topic: topic.to_owned(), closed, deleted_through };
+        self.try_submit(&[] as &[Draft<'_>], &[change], at_ms, durability)
+    }
+
     fn say(&self, topic: &str, closed: bool, deleted_through: u64, at_ms: u64) -> Result<()> {
         let change = Change::Topic { topic: topic.to_owned(), closed, deleted_through };
         let ticket = self.submit(&[], &[change], at_ms, Durability::Always)?;
         self.wait(&ticket)
-    }
-
-    /// Lets go of what is beyond the limits of the configuration and removes its files; returns how many. State whose time has
-    /// passed goes too, within a minute.
-    /// `now_ms`: milliseconds since 1970. To be called every few seconds, from one thread.
-    ///
-    /// # Errors
-    /// What the file system says; what was removed before is gone.
-    pub fn retain(&self, now_ms: u64) -> Result<u64> {
-        self.shared.expire(now_ms);
-        let config = &self.shared.config;
-        let oldest = if config.max_age_ms == 0 { 0 } else { now_ms.saturating_sub(config.max_age_ms) };
-        let (mut events, mut bytes) = self.shared.files.totals();
-        self.remove_oldest(oldest, |summary| {
-            let goes = config.max_events != 0 && events.saturating_sub(summary.events) >= config.max_events
-                || config.max_bytes != 0 && bytes > config.max_bytes
-                || summary.newest_ms < oldest;
-            if goes {
-                events = events.saturating_sub(summary.events);
-                bytes = bytes.saturating_sub(summary.end);
-            }
-            goes
-        })
-    }
-
-    /// Removes the files whose events are all older than a time, in milliseconds since 1970; returns how many.
-    ///
-    /// # Errors
-    /// As [`retain`](Self::retain).
-    pub fn retain_since(&self, oldest_ms: u64) -> Result<u64> {
-        self.remove_oldest(oldest_ms, |summary| summary.newest_ms < oldest_ms)
-    }
-
-    /// Removes files from the front for as long as they `may_go`. The one being written ends first if all its events
-    /// are older than `oldest_ms`.
-    fn remove_oldest(&self, oldest_ms: u64, mut may_go: impl FnMut(&Summary) -> bool) -> Result<u64> {
-        let shared = &*self.shared;
-        let mut inner = shared.inner.lock();
-        let mut writer = shared.take_writer(&mut inner);
-        let result = MutexGuard::unlocked(&mut inner, || {
-            let last = shared.files.segments.read().last().map(|last| last.summary());
-            if last.is_some_and(|last| last.events > 0 && last.newest_ms < oldest_ms) {
-                writer.roll(&shared.files)?;
-            }
-            writer.remove_oldest(&shared.files, |segment| may_go(&segment.summary()))
-        });
-        shared.give_writer(&mut inner, writer);
-        result
     }
 
     /// The name of the life of this store's sequence; it is kept over restarts.

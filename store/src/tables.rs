@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use fanfare_engine::Draft;
 
 use crate::commit::Shared;
-use crate::config::Durability;
+use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Change;
 use crate::state::Value;

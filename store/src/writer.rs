@@ -31,6 +31,8 @@ pub(crate) struct Files {
     /// Positions up to here are of earlier openings.
     pub(crate) before: u64,
     pub(crate) state: RwLock<State>,
+    /// Held by readers of files, and by who puts another file in the place of one.
+    pub(crate) replacing: RwLock<()>,
 }
 
 /// Transactions to be written together.
@@ -72,11 +74,13 @@ pub(crate) struct Writer {
     /// The number of the next file.
     next_number: u64,
     segment_bytes: u64,
+    /// There may be a snapshot of the state that stands for all of the file, so nothing is added to it.
+    ending: bool,
 }
 
 impl Writer {
     pub(crate) fn new(next_number: u64, segment_bytes: u64) -> Self {
-        Self { active: None, next_number, segment_bytes }
+        Self { active: None, next_number, segment_bytes, ending: false }
     }
 
     /// Goes on in the last file, which ended cleanly.
@@ -100,6 +104,7 @@ impl Writer {
                     previous_end: summary.end,
                     previous_last: summary.last.max(last.head.previous_last),
                     risk,
+                    generation: 0,
                 }
             }
         };
@@ -145,6 +150,7 @@ impl Writer {
         let content = Content::Open { index: Arc::clone(&index), file: Arc::clone(&file) };
         files.segments.write().push(Arc::new(Segment { head, content }));
         self.next_number = self.next_number.max(head.number + 1);
+        self.ending = false;
         self.active = Some(Active { number: head.number, file, path, end, index });
     }
 
@@ -156,7 +162,7 @@ impl Writer {
         let full = |active: &Active| {
             active.end > SEGMENT_HEAD && active.end + group.bytes.len() as u64 > self.segment_bytes
         };
-        if self.active.as_ref().is_some_and(full) {
+        if self.ending || self.active.as_ref().is_some_and(full) {
             self.roll(files)?;
         }
         let Some(active) = &mut self.active else { return Ok(()) };
@@ -198,6 +204,7 @@ impl Writer {
             return Err(error);
         }
         active.index.read().write(&*files.disk, &files.dir, &index_name(active.number))?;
+        self.ending = true;
         files.state.read().write(&*files.disk, &files.dir, self.next_number, files.salt)?;
         let (number, summary) = (active.number, active.index.read().summary.clone());
         self.begin(files, false)?;

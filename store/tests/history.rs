@@ -346,3 +346,125 @@ fn ids_of_publishers_are_found_whatever_became_of_the_index() {
     store.delete_topic("a", 0).expect("deletes it");
     assert_eq!(store.position_of_id(&["a"], "own-2").expect("looks"), None, "with its events");
 }
+
+/// A store whose topics have rules.
+fn ruled(disk: &MemDisk, rules: &[&str]) -> Store {
+    let topics = rules.iter().map(|rule| (*rule).to_owned()).collect();
+    let config = Config { topics, ..small(Durability::Os) };
+    Store::open_on(std::sync::Arc::new(disk.clone()), "d".into(), config).expect("opens")
+}
+
+#[test]
+fn topics_have_limits_of_their_own() {
+    let disk = MemDisk::default();
+    let rules = ["few/* events=20", "young age=1s", "light bytes=2KiB"];
+    let store = ruled(&disk, &rules);
+    let put = Change::Put { table: "h".into(), key: "k".into(), value: "v".into(), until_ms: 0 };
+    store.append(&[], &[put], 0).expect("stored");
+    for i in 0..600_u64 {
+        let text = i.to_string();
+        let topics = ["few/a", "few/b", "young", "light", "kept"];
+        let events: Vec<_> = topics.iter().map(|topic| draft(topic, &text)).collect();
+        store.append(&events, &[], i).expect("stored");
+    }
+    let before = store.stats();
+    store.retain(10_000).expect("retains");
+    let now = store.stats();
+    assert!(now.bytes * 2 < before.bytes && now.files >= before.files, "{now:?} {before:?}");
+    let check = |store: &Store| {
+        let numbers = |topic: &str| -> Vec<u64> {
+            all(store, Topics::Only(&[topic]))
+                .events
+                .iter()
+                .map(|e| e.draft.data.parse().expect("a number"))
+                .collect()
+        };
+        assert_eq!(numbers("kept"), (0..600).collect::<Vec<_>>(), "what has no rule stays");
+        for (topic, least, most) in
+            [("few/a", 20, 120), ("few/b", 20, 120), ("young", 0, 100), ("light", 20, 150)]
+        {
+            let left = numbers(topic);
+            assert!((least..=most).contains(&left.len()), "{topic}: {}", left.len());
+            let newest = 600 - left.len() as u64..600;
+            assert_eq!(left, newest.collect::<Vec<_>>(), "{topic}: the newest, without a hole");
+            let page = all(store, Topics::Only(&[topic, "kept"]));
+            assert!(page.gone.iter().any(|(_, of)| of == topic), "{topic}: {:?}", page.gone);
+            assert!(page.gaps.is_empty() && page.events.len() == left.len() + 600);
+            // From anywhere before what is left, it is told; from there on, it is not.
+            let first =
+                page.events.iter().find(|event| event.draft.topic == *topic).map_or(3000, |e| e.position);
+            for from in [0, 1, 7, 500, first.saturating_sub(6)] {
+                assert!(!after(store, Topics::Only(&[topic]), from).gone.is_empty(), "{topic} after {from}");
+            }
+            assert!(after(store, Topics::Only(&[topic]), first).gone.is_empty(), "{topic} after {first}");
+        }
+        assert!(all(store, Topics::Only(&["kept"])).gone.is_empty());
+        assert_eq!(store.table("h").1["k"].0, "v");
+        assert_eq!(store.check().expect("checks").damages, Vec::new());
+    };
+    check(&store);
+    store.close().expect("closes");
+    let store = ruled(&disk, &rules);
+    check(&store);
+    drop(store);
+    // Without their indexes they are read from front to back.
+    for name in disk.names().iter().filter(|name| name.extension().is_some_and(|end| end == "idx")) {
+        disk.forget(name);
+    }
+    check(&ruled(&disk, &rules));
+}
+
+#[test]
+fn a_deleted_topic_gives_its_space_back() {
+    let disk = MemDisk::default();
+    let store = open(&disk, Durability::Os).expect("opens");
+    for i in 0..400_u64 {
+        let secret = draft("gone", &format!("secret {i} {}", "x".repeat(60))).with_id(format!("own-{i}"));
+        store.append(&[secret, draft("kept", &i.to_string())], &[], i).expect("stored");
+    }
+    let before = store.stats();
+    store.delete_topic("gone", 0).expect("deletes");
+    assert!(all(&store, Topics::Only(&["gone"])).events.is_empty(), "at once");
+    assert!(!all(&store, Topics::Only(&["gone"])).gone.is_empty(), "and is told");
+    let given_back = store.compact(0).expect("compacts");
+    assert!(given_back > before.bytes / 2 && store.stats().bytes < before.bytes / 2);
+    assert_eq!(store.compact(0).expect("compacts"), 0, "nothing is left to do");
+    store.append(&[draft("gone", "new")], &[], 0).expect("stored");
+    store.flush().expect("flushes");
+    for name in disk.names() {
+        let bytes = disk.bytes(&name);
+        assert!(!bytes.windows(6).any(|part| part == b"secret"), "{} still has it", name.display());
+    }
+    let check = |store: &Store| {
+        let page = all(store, Topics::Only(&["gone"]));
+        assert_eq!(data(&page.events), ["new"]);
+        assert!(page.gone.first().is_some_and(|(at, _)| *at == 1) && page.gaps.is_empty(), "{page:?}");
+        for from in [1, 2, 300, 798] {
+            assert!(!after(store, Topics::Only(&["gone", "kept"]), from).gone.is_empty(), "after {from}");
+        }
+        assert!(after(store, Topics::Only(&["gone", "kept"]), 799).gone.is_empty());
+        assert_eq!(all(store, Topics::Only(&["kept"])).events.len(), 400);
+        assert_eq!(store.position_of_id(&["gone"], "own-7").expect("looks"), None);
+    };
+    check(&store);
+    store.close().expect("closes");
+    let store = open(&disk, Durability::Os).expect("opens again");
+    check(&store);
+    assert_eq!(store.append(&[draft("gone", "x")], &[], 0).expect("stored"), 802);
+}
+
+#[test]
+fn topics_have_a_durability_of_their_own() {
+    let disk = MemDisk::default();
+    let store = ruled(&disk, &["safe/* durability=always", "loose durability=none"]);
+    assert_eq!(store.durability_of("safe/x"), Durability::Always);
+    assert_eq!(store.durability_of("loose"), Durability::None);
+    assert_eq!(store.durability_of("other"), Durability::Os);
+    assert_eq!(store.durability_of_all(&[draft("loose", ""), draft("safe/x", "")]), Durability::Always);
+    let syncs = disk.syncs();
+    store.append(&[draft("safe/x", "1")], &[], 0).expect("stored");
+    assert_eq!(disk.syncs(), syncs + 1);
+    store.append(&[draft("other", "2")], &[], 0).expect("stored");
+    store.append(&[draft("loose", "3")], &[], 0).expect("stored");
+    assert_eq!(disk.syncs(), syncs + 1);
+}

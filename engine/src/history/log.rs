@@ -14,6 +14,7 @@ use crate::failpoint;
 use crate::history::Ring;
 use crate::history::conflation::{Conflation, Evicted};
 use crate::history::pending::{Number, Pending, Waits};
+use crate::history::visible::Visible;
 use crate::journal::{Journal, StateChanges};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::table::{Key, Table};
@@ -85,7 +86,7 @@ struct OwnId {
 /// Order and content of a hub's history.
 pub(crate) struct Log {
     pub(super) inner: Mutex<Inner>,
-    pub(super) committed: state::Committed,
+    pub(super) committed: Visible,
     pub(super) journal: Option<Arc<dyn Journal>>,
 }
 
@@ -122,7 +123,7 @@ impl Log {
                 hand: 0,
                 hasher,
             }),
-            committed: state::Committed::new(next - 1),
+            committed: Visible::new(next - 1),
             journal,
         }
     }
@@ -367,6 +368,22 @@ impl Inner {
         while self.bytes > self.config.limits.history_bytes && self.evict_oldest(done) {}
     }
 
+    /// Lets go of a topic's events before a position, also of what conflation keeps.
+    pub(super) fn forget(&mut self, topic: TopicKey, before: u64, done: &mut Evicted) {
+        let oldest = |entry: &TopicEntry| entry.ring.oldest().map(|frame| frame.seq());
+        while self.topics.get(topic).and_then(oldest).is_some_and(|seq| seq < before) {
+            self.evict_one(topic, done);
+        }
+        while let Some(entry) = self.topics.get_mut(topic)
+            && let Some(kept) = &mut entry.conflation
+            && kept.oldest().is_some_and(|seq| seq < before)
+            && let Some(freed) = kept.drop_oldest(done)
+        {
+            entry.bytes -= freed;
+            self.bytes -= freed;
+        }
+    }
+
     fn evict_one(&mut self, topic: TopicKey, done: &mut Evicted) {
         let key_limit = self.config.limits.conflate_keys as usize;
         let byte_limit = self.config.history.bytes;
@@ -469,28 +486,3 @@ impl TopicEntry {
 /// A publisher's id that several retained events have: no position to resume from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ambiguous;
-
-/// `committed` and its orderings.
-pub(super) mod state {
-    use crate::sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Release},
-    };
-
-    pub(in crate::history) struct Committed(AtomicU64);
-
-    impl Committed {
-        pub(super) fn new(seq: u64) -> Self {
-            Self(AtomicU64::new(seq))
-        }
-
-        /// Acquire pairs with the Release below: who sees a position sees the rings filled up to it.
-        pub(super) fn load(&self) -> u64 {
-            self.0.load(Acquire)
-        }
-
-        pub(in crate::history) fn store_while_locked(&self, seq: u64) {
-            self.0.store(seq, Release);
-        }
-    }
-}

@@ -14,6 +14,8 @@
 //! **Locks, in this order:** the log (writers, and readers when they subscribe) → a slot. A reader that follows takes
 //! slot locks only, one at a time, each for the copying of one pointer; that is the longest a publisher can wait.
 
+mod visible;
+
 mod conflation;
 mod log;
 mod pending;

@@ -43,6 +43,8 @@ struct Waiting {
 pub(super) enum What {
     Events(Vec<Append>),
     Close(TopicKey),
+    /// Its events before a position.
+    Delete(TopicKey, u64),
 }
 
 impl Pending {
@@ -108,6 +110,11 @@ impl Inner {
                         self.close(topic, waiting.now);
                     }
                 }
+                What::Delete(topic, before) => {
+                    if outcome.is_ok() {
+                        self.forget(topic, before, done);
+                    }
+                }
             }
         }
     }
@@ -136,7 +143,7 @@ impl What {
     fn topics(&self) -> Vec<TopicKey> {
         match self {
             Self::Events(appends) => appends.iter().map(|append| append.topic).collect(),
-            Self::Close(topic) => vec![*topic],
+            Self::Close(topic) | Self::Delete(topic, _) => vec![*topic],
         }
     }
 }

@@ -105,6 +105,32 @@ impl Log {
         }
     }
 
+    /// Deletes a topic's events; `Freed` if it is to be looked up again.
+    pub(crate) fn delete(&self, topic: TopicKey, name: &str, now: Timestamp) -> Result<(), Refused> {
+        // Dropped when the log is unlocked.
+        let mut evicted = Evicted::default();
+        let Some(journal) = self.journal.as_deref() else {
+            self.inner.lock().forget(topic, u64::MAX, &mut evicted);
+            return Ok(());
+        };
+        loop {
+            journal.admit(0)?;
+            let mut inner = self.inner.lock();
+            if inner.topics.get(topic).is_none() {
+                return Err(Refused::Freed);
+            }
+            let Some(ticket) = journal.try_delete(name)? else { continue };
+            if ticket.settlement.is_none() && inner.pending.is_empty() {
+                inner.forget(topic, ticket.first, &mut evicted);
+                return Ok(());
+            }
+            let what = What::Delete(topic, ticket.first);
+            let number = inner.wait_for(ticket.first, what, ticket.settlement.clone(), now);
+            drop(inner);
+            return Ok(self.settle_number(number, ticket.settlement)?);
+        }
+    }
+
     /// Whether a topic that is opened now was closed in an earlier life.
     pub(crate) fn was_closed(&self, name: &str) -> bool {
         self.journal.as_deref().is_some_and(|journal| journal.is_closed(name))

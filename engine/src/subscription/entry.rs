@@ -15,6 +15,8 @@ pub(super) struct Entry {
     pub(super) told: u64,
     /// Read from behind this position on.
     pub(super) since: u64,
+    /// Something of it came from the journal.
+    pub(super) begun: bool,
     /// While conflating: where reading of what conflation has kept stands.
     pub(super) kept_from: Option<u64>,
     /// The next frame, during a pull.
@@ -26,7 +28,7 @@ pub(super) struct Overtaken;
 
 impl Entry {
     pub(super) fn new(topic: Arc<Topic>, next: u64, told: u64) -> Self {
-        Self { topic, next, told, since: 0, kept_from: None, head: None }
+        Self { topic, next, told, since: 0, begun: false, kept_from: None, head: None }
     }
 
     /// A topic that is entered later, to be read from behind `newest` on.

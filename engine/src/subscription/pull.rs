@@ -38,6 +38,8 @@ pub(super) struct State {
     gap: Option<Box<str>>,
     arrival: Arrival,
     lapped: bool,
+    /// It had no id to come back with.
+    is_new: bool,
     /// What the rings have lost is read from the journal, until the reader has caught up once.
     from_journal: bool,
     replay: Option<Replay>,
@@ -71,6 +73,7 @@ impl State {
             gap: gap.map(Box::from),
             arrival,
             lapped: false,
+            is_new: matches!(arrival, Arrival::FirstVisit { .. }),
             from_journal: false,
             replay: None,
         }
@@ -201,6 +204,7 @@ impl State {
                 let last = match next {
                     Item::Frame(frame) => frame.seq(),
                     Item::Gap(gap) => gap.last,
+                    Item::Gone(seq, _) => *seq,
                 };
                 if last > limit {
                     // On disk, and not committed yet or not for this pull.
@@ -213,7 +217,9 @@ impl State {
                     Some(Item::Frame(frame)) => bytes += self.hand_out(core, frame, limit, out),
                     // What was let go before its first event, a first visit has not missed.
                     Some(Item::Gap(gap)) if gap.let_go && self.is_first_visit() => {}
-                    Some(Item::Gap(_)) => {
+                    // The same of one topic.
+                    Some(Item::Gone(_, topic)) if !self.misses(&topic) => {}
+                    Some(Item::Gap(_) | Item::Gone(..)) => {
                         self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
                     }
                     None => {}
@@ -241,17 +247,21 @@ impl State {
         }
     }
 
+    /// Whether what was let go of a topic, a reader would have got: it came back, or has had something of it.
+    fn misses(&self, topic: &str) -> bool {
+        self.entries.iter().any(|entry| *entry.topic.name == *topic && (entry.begun || !self.is_new))
+    }
+
     fn is_first_visit(&self) -> bool {
         matches!(self.arrival, Arrival::FirstVisit { .. })
     }
 
     /// Hands out a frame from the journal, if it is wanted; returns its size.
     fn hand_out(&mut self, core: &Core, frame: Frame, through: u64, out: &mut Vec<Frame>) -> usize {
-        let topic = self.entries.iter().find(|entry| *entry.topic.name == *frame.topic());
+        let topic = self.entries.iter_mut().find(|entry| *entry.topic.name == *frame.topic());
         // A topic may have been left, or entered later, while the page was on its way.
-        if topic.is_none_or(|entry| frame.seq() <= entry.since.max(self.cursor)) {
-            return 0;
-        }
+        let Some(entry) = topic.filter(|entry| frame.seq() > entry.since.max(self.cursor)) else { return 0 };
+        entry.begun = true;
         let mut bytes = self.tell_gap(core, Some(&frame), through, out);
         self.arrival = Arrival::Present;
         if self.filter.passes(&frame) {

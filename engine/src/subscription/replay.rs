@@ -35,6 +35,8 @@ pub(super) struct Replay {
 pub(super) enum Item {
     Frame(Frame),
     Gap(StoredGap),
+    /// At a position, an event of a topic is gone, and perhaps others before it.
+    Gone(u64, Arc<str>),
 }
 
 /// Whether there is a page.
@@ -168,16 +170,20 @@ fn render(
         return Err(JournalError::Failed("the store has not got what the engine gave it".into()));
     }
     let mut items = VecDeque::with_capacity(page.events.len() + page.gaps.len());
-    let mut gaps = page.gaps.into_iter().peekable();
+    let gaps = page.gaps.into_iter().map(|gap| (gap.first, Item::Gap(gap)));
+    let gone = page.gone.into_iter().map(|(seq, topic)| (seq, Item::Gone(seq, topic)));
+    let mut missing: Vec<(u64, Item)> = gaps.chain(gone).collect();
+    missing.sort_by_key(|(first, _)| *first);
+    let mut missing = missing.into_iter().peekable();
     for (seq, draft) in page.events {
-        while let Some(gap) = gaps.next_if(|gap| gap.first < seq) {
-            items.push_back(Item::Gap(gap));
+        while let Some((_, item)) = missing.next_if(|(first, _)| *first < seq) {
+            items.push_back(item);
         }
         if let Some(topic) = names.iter().find(|name| ***name == *draft.topic) {
             let frame = NewFrame::render(Arc::clone(topic), &draft, now).seal(epoch, seq).stored();
             items.push_back(Item::Frame(frame));
         }
     }
-    items.extend(gaps.map(Item::Gap));
+    items.extend(missing.map(|(_, item)| item));
     Ok(Rendered { after: page.after, unknown: page.unknown, items, through: page.through })
 }

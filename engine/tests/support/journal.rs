@@ -37,6 +37,8 @@ struct World {
     /// Pages are answered at once.
     reads_at_once: bool,
     let_go_through: u64,
+    /// Deleted with their topics.
+    deleted: BTreeMap<u64, String>,
     pages: u64,
 }
 
@@ -45,6 +47,7 @@ struct Waiting {
     drafts: Vec<Draft<'static>>,
     closes: Option<String>,
     states: Vec<StateChanges>,
+    deletes: Option<String>,
     outcome: Arc<Outcome>,
 }
 
@@ -126,7 +129,7 @@ impl Memory {
             if result.is_err() {
                 world.unused.extend(waiting.first..waiting.first + waiting.drafts.len() as u64);
             } else {
-                world.store(waiting.first, waiting.drafts, waiting.closes, waiting.states);
+                world.store(waiting.first, waiting.drafts, waiting.closes, waiting.states, waiting.deletes);
             }
             *waiting.outcome.result.lock() = Some(result);
             waiting.outcome.known.notify_all();
@@ -192,9 +195,15 @@ impl World {
         drafts: Vec<Draft<'static>>,
         closes: Option<String>,
         states: Vec<StateChanges>,
+        deletes: Option<String>,
     ) {
         self.stored.extend((first..).zip(drafts));
         self.closed.extend(closes);
+        if let Some(topic) = deletes {
+            let of_it = |at: &u64, draft: &mut Draft<'_>| *at < first && *draft.topic == *topic;
+            let gone = self.stored.extract_if(.., of_it);
+            self.deleted.extend(gone.map(|(at, draft)| (at, draft.topic.into_owned())));
+        }
         for StateChanges { name, changes, .. } in states {
             let kept = self.states.entry(name.to_string()).or_default();
             for (key, value) in changes {
@@ -211,15 +220,17 @@ impl World {
         drafts: Vec<Draft<'static>>,
         closes: Option<String>,
         states: Vec<StateChanges>,
+        deletes: Option<String>,
     ) -> Ticket {
         let first = self.next;
         self.next += drafts.len() as u64;
         if !self.waits {
-            self.store(first, drafts, closes, states);
+            self.store(first, drafts, closes, states, deletes);
             return Ticket { first, settlement: None };
         }
         let outcome = Arc::new(Outcome { result: Mutex::new(None), known: Condvar::new() });
-        self.queue.push_back(Waiting { first, drafts, closes, states, outcome: Arc::clone(&outcome) });
+        let waiting = Waiting { first, drafts, closes, states, deletes, outcome: Arc::clone(&outcome) };
+        self.queue.push_back(waiting);
         Ticket { first, settlement: Some(outcome) }
     }
 
@@ -252,9 +263,11 @@ impl World {
         for (position, draft) in self.stored.range(page.through + 1..) {
             if page.events.len() == 3 {
                 page.more = true;
+                page.gone.extend(self.gone(request, after, page.through));
                 return Ok(page);
             }
-            if (page.through + 1..*position).any(|lost| !self.unused.contains(&lost)) {
+            let known = |lost: &u64| self.unused.contains(lost) || self.deleted.contains_key(lost);
+            if (page.through + 1..*position).any(|lost| !known(&lost)) {
                 page.gaps.push(StoredGap { first: page.through + 1, last: position - 1, let_go: false });
             }
             page.through = *position;
@@ -263,7 +276,19 @@ impl World {
             }
         }
         page.through = page.through.max(settled);
+        page.gone.extend(self.gone(request, after, page.through));
         Ok(page)
+    }
+}
+
+impl World {
+    /// The first deleted event of each topic in a range.
+    fn gone(&self, request: &ReadRequest, after: u64, through: u64) -> Vec<(u64, Arc<str>)> {
+        let first = |topic: &Arc<str>| {
+            let mut range = self.deleted.range(after + 1..=through.max(after + 1));
+            range.find(|(_, name)| ***name == **topic).map(|(at, _)| (*at, Arc::clone(topic)))
+        };
+        request.topics.iter().filter_map(first).collect()
     }
 }
 
@@ -291,7 +316,8 @@ impl Journal for Memory {
             ReadFrom::Last(_) => 0,
         };
         let mut later = world.stored.range(after + 1..);
-        !later.any(|(_, draft)| topics.contains(&&*draft.topic)) && !(resumes && after < world.let_go_through)
+        let is_missed = resumes && after < world.let_go_through;
+        !(is_missed || later.any(|(_, draft)| topics.contains(&&*draft.topic)))
     }
 
     fn admit(&self, _: usize) -> Result<(), JournalError> {
@@ -318,13 +344,19 @@ impl Journal for Memory {
             return Err(JournalError::Failed("what it builds on was not stored".into()));
         }
         let drafts = events.iter().map(|draft| (*draft).clone().into_owned()).collect();
-        let ticket = world.submit(drafts, None, states.to_vec());
+        let ticket = world.submit(drafts, None, states.to_vec(), None);
         self.0.1.notify_all();
         Ok(Some(ticket))
     }
 
     fn try_close(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
-        let ticket = self.world().submit(Vec::new(), Some(topic.to_owned()), Vec::new());
+        let ticket = self.world().submit(Vec::new(), Some(topic.to_owned()), Vec::new(), None);
+        self.0.1.notify_all();
+        Ok(Some(ticket))
+    }
+
+    fn try_delete(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
+        let ticket = self.world().submit(Vec::new(), None, Vec::new(), Some(topic.to_owned()));
         self.0.1.notify_all();
         Ok(Some(ticket))
     }

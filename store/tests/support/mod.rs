@@ -298,6 +298,7 @@ pub(crate) fn after(store: &Store, topics: Topics<'_>, after: u64) -> Page {
         assert!(page.events.len() <= 7 && page.through >= whole.through, "{page:?}");
         whole.events.extend(page.events);
         whole.gaps.extend(page.gaps);
+        whole.gone.extend(page.gone);
         whole.through = page.through;
         if !page.more {
             return whole;
