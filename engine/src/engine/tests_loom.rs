@@ -10,8 +10,8 @@ use crate::config::Config;
 use crate::draft::Draft;
 use crate::id::Epoch;
 use crate::journal::{
-    Journal, JournalError, JournalStats, ReadRequest, Settlement, StateChanges, StoredPage, StoredState,
-    Ticket,
+    Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement, StateChanges, StoredPage,
+    StoredState, Ticket,
 };
 use crate::subscription::{LagPolicy, Pulled, Start, SubscribeError, SubscribeOptions, Subscription};
 use crate::sync::{
