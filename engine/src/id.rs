@@ -100,7 +100,10 @@ impl EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch.as_str(), self.sequence)
+        // Part by part: who publishes is given an id each time.
+        f.write_str(self.epoch.as_str())?;
+        f.write_str("-")?;
+        f.write_str(itoa::Buffer::new().format(self.sequence))
     }
 }
 
