@@ -179,12 +179,11 @@ test('why a stream that was handed over has ended is told', async (t) => {
   const slow = await Client.open(`${url}/events`);
   slow.response.pause();
   const payload = 'x'.repeat(100_000);
-  // As much as no buffer between the two takes. Where it stands is looked at when it takes something again.
+  // As much as no buffer between the two takes. Where it stands is looked at when it takes something again, if not before.
   for (let n = 0; n < 400; n += 1) {
     hub.publish('t', payload);
     if (n % 10 === 0) await new Promise(setImmediate);
   }
-  assert.deepEqual(told, []);
   slow.response.resume();
   await until('an end', () => told.length === 1);
   assert.deepEqual(told, [[true, 'lapped']]);
