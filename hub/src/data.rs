@@ -256,15 +256,14 @@ impl Journal for Shared {
         events: &[&Draft<'_>],
         states: &[StateChanges],
     ) -> Result<Option<Ticket>, JournalError> {
-        let durability = self.store.durability_of_all(events);
         let ticket = match states {
-            [] => self.store.try_submit(events, &[], now_ms(), durability),
+            [] => self.store.try_submit(events, &[], now_ms(), self.store.durability_of_all(events)),
             [first, ..] => {
                 // Of several versions at most one is the present one.
                 let differs = |state: &&StateChanges| state.version != first.version;
                 let version = states.iter().find(differs).map_or(first.version, |_| u64::MAX);
                 let changes: Vec<Change> = states.iter().flat_map(changes).collect();
-                self.store.try_submit_onto(version, events, &changes, now_ms(), durability)
+                self.store.try_submit_onto(version, events, &changes, now_ms())
             }
         };
         Ok(ticket.map_err(failed)?.map(|ticket| self.ticket(ticket)))

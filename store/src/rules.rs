@@ -49,6 +49,11 @@ impl Rules {
         self.0.iter().filter_map(|rule| rule.durability).min()
     }
 
+    /// The safest of all, if there is any.
+    pub(crate) fn strongest(&self) -> Option<Durability> {
+        self.0.iter().filter_map(|rule| rule.durability).max()
+    }
+
     /// The number of a topic's rule, if that lets events go.
     pub(crate) fn limit_of(&self, topic: &str) -> Option<usize> {
         self.0.iter().position(|rule| rule.topics.matches(topic)).filter(|at| self.0[*at].limits())

@@ -21,7 +21,9 @@ use crate::store::{Store, Ticket};
 const EXPIRY_MS: u64 = 60_000;
 
 impl Store {
-    /// As [`try_submit`](Self::try_submit), with changes that were made of state of a [`version`](Self::state_version).
+    /// As [`try_submit`](Self::try_submit), with changes that were made of state of a [`version`](Self::state_version). Its durability
+    /// is the strongest that the configuration has for any topic: state is of all topics, and nothing that was answered
+    /// before it is stored may be made of what is not stored in the end.
     ///
     /// # Errors
     /// As [`try_submit`](Self::try_submit), and [`ErrorKind::Stale`] if some of that state has not been stored.
@@ -31,8 +33,9 @@ impl Store {
         events: &[impl Borrow<Draft<'d>>],
         changes: &[Change],
         at_ms: u64,
-        durability: Durability,
     ) -> Result<Option<Ticket>> {
+        let Shared { rules, config, .. } = self.shared();
+        let durability = rules.strongest().map_or(config.durability, |rule| rule.max(config.durability));
         self.take(Some(version), events, changes, at_ms, durability)
     }
 

@@ -4,11 +4,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use fanfare_store::{Change, Durability, ErrorKind, Topics};
-use support::{MemDisk, all, data, draft, open};
+use fanfare_store::{Change, Config, Durability, ErrorKind, Store, Topics};
+use support::{MemDisk, all, data, draft, open, small};
 
 fn put(key: &str, value: &str, until_ms: u64) -> Change {
     Change::Put { table: "h".into(), key: key.into(), value: value.into(), until_ms }
@@ -41,7 +41,7 @@ fn counts_have_no_hole_whatever_fails() {
                         }
                         let (event, change) =
                             ([draft("t", &next.to_string())], [put("n", &next.to_string(), 0)]);
-                        let taken = store.try_submit_onto(kept.0, &event, &change, 0, durability);
+                        let taken = store.try_submit_onto(kept.0, &event, &change, 0);
                         let Ok(Some(ticket)) = taken else { continue };
                         kept.1 = next;
                         drop(kept);
@@ -67,7 +67,7 @@ fn counts_have_no_hole_whatever_fails() {
         let answered = answered.into_inner().expect("no panic");
         assert!(answered.len() > 20, "{}", answered.len());
         assert!(store.state_version() > 0, "nothing ever failed");
-        let check = |store: &fanfare_store::Store| {
+        let check = |store: &Store| {
             let events = all(store, Topics::All).events;
             let wrong = (1..).zip(data(&events)).find(|(n, data)| n.to_string() != *data);
             assert_eq!(wrong, None, "{durability:?}, of {} events", events.len());
@@ -115,9 +115,7 @@ fn what_was_made_of_lost_state_is_refused() {
     let now = disk.calls();
     disk.fail(now, now + 1, io::ErrorKind::StorageFull);
     assert_eq!(store.wait(&lost).expect_err("the disk is full").kind(), ErrorKind::DiskFull);
-    let late = |version| {
-        store.try_submit_onto(version, &[draft("t", "x")], &[put("a", "2", 0)], 0, Durability::Always)
-    };
+    let late = |version| store.try_submit_onto(version, &[draft("t", "x")], &[put("a", "2", 0)], 0);
     let refused = late(version).expect_err("it is of another version");
     assert_eq!(refused.kind(), ErrorKind::Stale);
     assert!(refused.to_string().contains("could not be stored"), "{refused}");
@@ -141,7 +139,7 @@ fn what_has_passed_its_time_goes() {
     let store = open(&disk, Durability::Always).expect("opens");
     let changes = [put("never", "1", 0), put("soon", "2", MINUTE), put("late", "3", 3 * MINUTE)];
     store.append(&[], &changes, 0).expect("stored");
-    let keys = |store: &fanfare_store::Store| store.table("h").1.into_keys().collect::<Vec<_>>();
+    let keys = |store: &Store| store.table("h").1.into_keys().collect::<Vec<_>>();
     store.retain(MINUTE - 1).expect("retains");
     assert_eq!(keys(&store), ["late", "never", "soon"]);
     store.retain(MINUTE).expect("retains");
@@ -158,4 +156,29 @@ fn what_has_passed_its_time_goes() {
     store.append(&[], &[put("k", "1", 9 * MINUTE)], 0).expect("stored");
     store.retain(7 * MINUTE).expect("retains");
     assert_eq!(keys(&store), ["k", "never"]);
+}
+
+/// What is made of state waits for the disk wherever any topic does, whatever topics it is about itself.
+#[test]
+fn state_is_as_safe_as_the_safest_topic() {
+    let rules = |rule: &str| vec![rule.to_owned()];
+    for (durability, topics, waits) in [
+        (Durability::None, Vec::new(), false),
+        (Durability::Interval, rules("safe durability=always"), true),
+        (Durability::Always, rules("t durability=none"), true),
+    ] {
+        let config = Config { topics, ..small(durability) };
+        let store = Store::open_on(Arc::new(MemDisk::default()), "d".into(), config).expect("opens");
+        let submit = |changes: &[Change]| {
+            store.admit(1, durability).expect("room");
+            let event = [draft("t", "x")];
+            let taken = if changes.is_empty() {
+                store.try_submit(&event, changes, 0, store.durability_of("t"))
+            } else {
+                store.try_submit_onto(store.state_version(), &event, changes, 0)
+            };
+            !taken.expect("taken").expect("there is room").is_settled_at_once()
+        };
+        assert_eq!((submit(&[]), submit(&[put("n", "1", 0)])), (false, waits), "{durability}");
+    }
 }
