@@ -1,6 +1,6 @@
 //! What a store promises, alone and for a publish.
 
-use fanfare_engine::{Draft, Epoch, JournalError, JournalStats, ReadRequest, StoredState, Ticket};
+use fanfare_engine::{Draft, Epoch, JournalError, JournalStats, ReadFrom, ReadRequest, StoredState, Ticket};
 
 use super::*;
 
@@ -160,6 +160,10 @@ impl Journal for Journaled {
         false
     }
 
+    fn is_read_to_end(&self, _: &[&str], _: &ReadFrom, _: bool) -> bool {
+        true
+    }
+
     fn admit(&self, _: usize) -> Result<(), JournalError> {
         Ok(())
     }
@@ -169,6 +173,10 @@ impl Journal for Journaled {
     }
 
     fn try_close(&self, _: &str) -> Result<Option<Ticket>, JournalError> {
+        Ok(None)
+    }
+
+    fn try_delete(&self, _: &str) -> Result<Option<Ticket>, JournalError> {
         Ok(None)
     }
 
