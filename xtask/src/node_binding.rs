@@ -97,7 +97,7 @@ pub(crate) fn test() -> Result<()> {
     Program::new("node")
         .args([with_handlers()?.join("test/handlers.test.mjs")])
         .without_cargo_env()
-        .env("WITH_HANDLERS", "1")
+        .env("WITH_HANDLERS", files::root().join("docs"))
         .limit(crate::build::HANG)
         .run()?;
     suites::node_below(NODE_BINDING, "node-binding", 1, &[])

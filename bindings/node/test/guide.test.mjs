@@ -120,6 +120,15 @@ test('express.mjs: a browser follows a restart', { timeout: 120_000 }, async (t)
   await shows('one <b>', 'two', 'three', 'four');
 });
 
+test('handlers.mjs: named as what this addon lacks; handlers.test.mjs runs it with them', async () => {
+  tried.add('handlers.mjs');
+  const child = spawn(process.execPath, ['handlers.mjs'], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+  let output = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => { output += text; });
+  assert.deepEqual(await once(child, 'close'), [1, null]);
+  assert.match(output, /without event handlers/);
+});
+
 test('every program of the guide has been tried', () => {
   assert.ok(programs.size >= 6);
   assert.deepEqual([...tried].sort(), [...programs.keys()].sort());

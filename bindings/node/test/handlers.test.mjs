@@ -1,11 +1,13 @@
 // Event handlers: refused by name in an addon without them, which a default build is; used in one with them.
 
 import assert from 'node:assert/strict';
-import { writeFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 
 import { Fanfare } from 'fanfare';
 
@@ -55,6 +57,24 @@ test('a handler is used or refused by name', async () => {
     rmSync(folder, { recursive: true });
   }
 });
+
+// WITH_HANDLERS is the folder of the guide, where this addon has handlers.
+if (process.env.WITH_HANDLERS) {
+  test('the program of the guide', async () => {
+    const guide = readFileSync(join(process.env.WITH_HANDLERS, 'embedding-node.md'), 'utf8');
+    const [, program] = /```js\n\/\/ handlers\.mjs\n([^]*?)```/.exec(guide);
+    const folder = mkdtempSync(join(tmpdir(), 'fanfare-'));
+    try {
+      mkdirSync(join(folder, 'node_modules'));
+      symlinkSync(fileURLToPath(new URL('..', import.meta.url)), join(folder, 'node_modules', 'fanfare'));
+      writeFileSync(join(folder, 'handlers.mjs'), program);
+      const { stdout } = await promisify(execFile)(process.execPath, ['handlers.mjs'], { cwd: folder, timeout: 300_000 });
+      assert.equal(stdout, 'YES\nhandler_refused handler votes refused the event: vote yes or no\n2 calls\n');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+}
 
 test('wrong arguments', async () => {
   const hub = await start();

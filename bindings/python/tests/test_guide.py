@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_block_is_run() -> None:
     text = GUIDE.read_text(encoding="utf-8")
     assert text.count("```python") == len(BLOCKS)
-    assert set(BLOCKS) == {*SERVERS, "hello.py", "reading.py", "authorize.py", "gunicorn.conf.py"}
+    assert set(BLOCKS) == {*SERVERS, "hello.py", "reading.py", "authorize.py", "gunicorn.conf.py", "handlers.py"}
 
 
 def test_hello() -> None:

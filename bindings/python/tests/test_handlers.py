@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,18 @@ def test_a_handler_is_used_or_refused_by_name(hub: fanfare.Hub, tmp_path: Path) 
     with fanfare.Hub(listen="127.0.0.1:0", handlers={"votes": file}) as other:
         assert [handler.name for handler in other.handlers()] == ["four"]
         other.stop(0)
+
+
+def test_the_program_of_the_guide(tmp_path: Path) -> None:
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "embedding-python.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", guide, re.S))
+    (tmp_path / "handlers.py").write_text(blocks["handlers.py"], encoding="utf-8")
+    done = subprocess.run([sys.executable, "handlers.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    if "WITH_HANDLERS" in os.environ:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "YES\nhandler votes refused the event: vote yes or no\n2 calls\n"
+    else:
+        assert done.returncode == 1 and "fanfare.errors.UnsupportedError" in done.stderr
 
 
 def test_wrong_arguments(hub: fanfare.Hub) -> None:
