@@ -36,6 +36,8 @@ const SYSTEM: &[Package] = &[
     Package { name: "make", commands: &["make"] },
     Package { name: "pkg-config", commands: &["pkg-config"] },
     Package { name: "valgrind", commands: &["valgrind"] },
+    // The order of writing, syncing and answering.
+    Package { name: "strace", commands: &["strace"] },
     // Debian puts it where only root's PATH looks.
     Package { name: "nginx-light", commands: &["nginx", "/usr/sbin/nginx"] },
 ];
