@@ -307,3 +307,83 @@ fn topics_have_rules_of_their_own_and_can_be_deleted() {
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("history.topics") && err.contains("t durability=often"), "{err}");
 }
+
+#[test]
+fn a_folder_that_cannot_be_used_is_dealt_with_as_configured() {
+    let disk = Tmpfs::new();
+    let data = disk.path().join("data");
+    let serve = |on_fault: &str| {
+        let on_fault = format!("data.on_fault={on_fault}");
+        let text = data.to_str().expect("UTF-8").to_owned();
+        run(&["serve", "--listen", "127.0.0.1:0", "--data", &text, "--set", &on_fault])
+    };
+    let goes_on = |on_fault: &str, kept: &[&str]| {
+        let on_fault = format!("data.on_fault={on_fault}");
+        let hub = Hub::start(&data, &[&on_fault, "history.durability=always"]);
+        let new = hub.publish("t", "new");
+        let mut stream = hub.read("t", "replay=all", None);
+        let seen = stream.take(kept.len() + 1);
+        assert_eq!(seen.last().expect("one").id, new);
+        let events = seen[..kept.len()].iter().map(|event| match &*event.name {
+            "" => &*event.data,
+            name => name,
+        });
+        assert_eq!(events.collect::<Vec<_>>(), kept, "{on_fault}");
+        hub.kill();
+    };
+    let hub = Hub::start(&data, &["history.durability=always"]);
+    for text in ["first", "second", "third"] {
+        hub.publish("t", text);
+    }
+    hub.stop();
+    goes_on("strict", &["first", "second", "third"]);
+    // A bit of an event.
+    let log = data.join("0000000001.log");
+    let mut bytes = std::fs::read(&log).expect("is read");
+    let at = bytes.windows(6).position(|part| part == b"second").expect("is there");
+    bytes[at] ^= 1;
+    std::fs::write(&log, &bytes).expect("is written");
+    let (code, _, err) = serve("strict");
+    assert_eq!(code, Some(1));
+    assert!(err.contains("0000000001.log: byte") && err.contains("events are damaged or missing"), "{err}");
+    goes_on("refuse", &["first", "fanfare.gap", "third", "new"]);
+    goes_on("memory", &["first", "fanfare.gap", "third", "new", "new"]);
+    // A file system that cannot be written.
+    let remount = |how: &str| {
+        let mut mount = std::process::Command::new("mount");
+        assert!(mount.args(["-o", how]).arg(disk.path()).status().expect("runs mount").success());
+    };
+    remount("remount,ro");
+    for on_fault in ["refuse", "strict"] {
+        let (code, _, err) = serve(on_fault);
+        assert_eq!(code, Some(1));
+        assert!(err.contains("Read-only file system") && err.contains("LOCK"), "{err}");
+    }
+    goes_on("memory", &[]);
+    remount("remount,rw");
+    // What cannot be read around.
+    std::fs::write(data.join("META"), "nonsense").expect("is written");
+    let (code, _, err) = serve("refuse");
+    assert_eq!(code, Some(1));
+    assert!(err.contains("META: byte 0"), "{err}");
+    goes_on("memory", &[]);
+    assert_eq!(std::fs::read(data.join("META")).expect("is read"), b"nonsense", "nothing is changed");
+}
+
+#[test]
+fn replaying_readers_share_one_bound() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = ["history.replay_bytes=64KiB", "history.events=10"];
+    let hub = Hub::start(dir.path(), &settings);
+    for batch in 0..4 {
+        hub.publish_all("t", (0..500).map(|n| format!("{} {}", batch * 500 + n, "x".repeat(500))));
+    }
+    // The first ones come to a stop when their sockets are full, and the last ones get everything all the same.
+    let mut readers: Vec<_> = (0..6).map(|_| hub.read("t", "replay=all", None)).collect();
+    for reader in readers.iter_mut().rev() {
+        for n in 0..2_000 {
+            assert!(reader.next().expect("an event").data.starts_with(&format!("{n} ")));
+        }
+    }
+    hub.stop();
+}

@@ -11,6 +11,7 @@
 //! **Reading.** The rings are the tail of history. A reader that comes from before them asks for a page
 //! ([`Journal::read`]), is told that there is nothing yet, and woken when the page is there.
 
+use core::any::Any;
 use core::fmt;
 use core::time::Duration;
 
@@ -195,6 +196,8 @@ pub struct StoredPage {
     pub more: bool,
     /// It was to begin behind an id that no stored event has, or several have.
     pub unknown: bool,
+    /// Dropped when the reader has handed out what is in the page, or has gone.
+    pub held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Positions that cannot be read.

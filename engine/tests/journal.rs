@@ -535,3 +535,25 @@ fn deleting_waits_for_what_was_published_before() {
     });
     assert_eq!(read(&engine, &["t"], Start::All), ["2"]);
 }
+
+#[test]
+fn a_page_is_given_back_when_it_is_handed_out() {
+    let memory = Memory::new();
+    let engine = memory.engine(2);
+    put_numbers(&engine, 1..=20);
+    let reader = Reader::new(&engine, &["t"], after(0));
+    let other = Reader::new(&engine, &["t"], after(0));
+    let mut frames = Vec::new();
+    for reader in [&reader, &other] {
+        // One event of the page's three.
+        while frames.is_empty() {
+            let _ = reader.subscription.pull(&mut frames, 1);
+        }
+        frames.clear();
+    }
+    assert_eq!(memory.held(), 2);
+    drop(other);
+    assert_eq!(memory.held(), 1, "who goes gives it back");
+    assert_eq!(reader.idle(), numbers(2..=20));
+    assert_eq!(memory.held(), 0);
+}

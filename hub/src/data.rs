@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
@@ -14,13 +15,20 @@ use fanfare_engine::{
     Config as EngineConfig, ConfigError, Draft, Engine, Epoch, Journal, JournalError, JournalStats, ReadFrom,
     ReadRequest, Settlement, StateChanges, StateValue, StoredGap, StoredPage, StoredState, Ticket,
 };
-use fanfare_store::{Change, Durability, ErrorKind, Gap, GapCause, PageLimits, Store, Topics};
+use fanfare_store::{
+    Change, Durability, ErrorKind, Event, Gap, GapCause, PageLimits, Store, Topics, UnknownWord,
+};
 use parking_lot::{Condvar, Mutex};
 
 pub use fanfare_store::{Config as StoreConfig, Error as OpenError};
 
 /// Threads that read pages for readers that come from before what memory holds.
 const READERS: usize = 2;
+/// The part of what is left that one page may take, and what it may take at least, in bytes.
+const SHARE: u64 = 8;
+const LEAST: usize = 4096;
+/// What an event in a page costs beside its data: names, and the frame's own fields.
+const EVENT_BYTES: u64 = 256;
 /// How often the store is asked to let go of what is beyond its limits, and whether it can write.
 const TICK: Duration = Duration::from_secs(2);
 
@@ -30,8 +38,46 @@ fanfare_engine::options! {
         /// Folder in which events and handlers' state are kept over restarts, made if need be; one process at a time uses it. Empty = they are
         /// in memory only.
         ["data"] dir: Option<PathBuf> = Kind::Path, "";
+        /// What a hub does at its start if the folder cannot be used: it is read-only, full, not permitted, or what cannot be read
+        /// around is damaged. `refuse`: it does not start; damaged events are logged, and told to readers as a gap. `strict`: nor
+        /// does it start if any event is damaged or missing. `memory`: it starts with history in memory only, and logs an
+        /// error. A folder that another process uses is refused always.
+        ["data.on_fault"] on_fault: OnFault = Kind::Choice(&["refuse", "strict", "memory"]), "refuse";
+        /// Memory for pages of history on disk that wait to be written to their readers, of all readers together. When it gets
+        /// scarce pages get smaller; when it is used up, readers of old events wait for others to take theirs.
+        ["history.replay_bytes"] replay_bytes: u64 = Kind::Bytes { min: 64 << 10, max: 1 << 30 }, "32MiB";
     }
 }
+
+/// What is done about a folder that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFault {
+    /// The hub does not start.
+    Refuse,
+    /// Nor if any event is damaged.
+    Strict,
+    /// The hub starts without it.
+    Memory,
+}
+
+const ON_FAULT: [(OnFault, &str); 3] =
+    [(OnFault::Refuse, "refuse"), (OnFault::Strict, "strict"), (OnFault::Memory, "memory")];
+
+impl fmt::Display for OnFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(ON_FAULT.iter().find(|(value, _)| value == self).map_or("", |(_, word)| word))
+    }
+}
+
+impl FromStr for OnFault {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        ON_FAULT.iter().find(|(_, word)| *word == text).map(|(value, _)| *value).ok_or(UnknownWord)
+    }
+}
+
+fanfare_engine::setting_by_name!(OnFault);
 
 /// An open store and its threads. Dropping it closes it.
 pub(crate) struct Data {
@@ -42,40 +88,66 @@ pub(crate) struct Data {
 struct Shared {
     store: Arc<Store>,
     durability: Durability,
-    work: Mutex<Work>,
-    changed: Condvar,
+    replay_bytes: u64,
+    waiting: Arc<Waiters>,
     pages: AtomicU64,
     page_events: AtomicU64,
+}
+
+/// Who reads pages waits for requests, and for room.
+#[derive(Default)]
+struct Waiters {
+    work: Mutex<Work>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
 struct Work {
     requests: VecDeque<ReadRequest>,
+    /// Bytes of pages that readers hold.
+    held: u64,
     stopping: bool,
 }
 
 /// Opens the store, if a folder is set.
 pub(crate) fn open(data: &Config, store: StoreConfig) -> Result<Option<Data>, OpenError> {
     let Some(dir) = &data.dir else { return Ok(None) };
+    match open_in(dir, data, store) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error)
+            if data.on_fault == OnFault::Memory
+                && !matches!(error.kind(), ErrorKind::Locked | ErrorKind::Invalid) =>
+        {
+            tracing::error!(%error, "history on disk cannot be used: until the next start it is in memory only");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_in(dir: &Path, data: &Config, store: StoreConfig) -> Result<Data, OpenError> {
     let durability = store.durability;
     let store = Arc::new(Store::open(dir, store)?);
+    if data.on_fault == OnFault::Strict {
+        store.undamaged()?;
+    }
     for damage in store.damages() {
         tracing::warn!(?damage, "history on disk is damaged; the rest is served");
     }
-    let data = Data::start(Arc::clone(&store), durability)
+    let data = Data::start(Arc::clone(&store), durability, data.replay_bytes)
         .map_err(|error| OpenError::io("start a thread for it", dir, None, &error))?;
     let stats = store.stats();
     tracing::info!(dir = %dir.display(), events = stats.events, bytes = stats.bytes, %durability, "history opened");
-    Ok(Some(data))
+    Ok(data)
 }
 
 impl Data {
-    fn start(store: Arc<Store>, durability: Durability) -> std::io::Result<Self> {
+    fn start(store: Arc<Store>, durability: Durability, replay_bytes: u64) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             store,
             durability,
-            work: Mutex::new(Work::default()),
-            changed: Condvar::new(),
+            replay_bytes,
+            waiting: Arc::default(),
             pages: AtomicU64::new(0),
             page_events: AtomicU64::new(0),
         });
@@ -101,11 +173,11 @@ impl Data {
     /// Writes what waits and lets others have the folder. Later publishers are refused.
     pub(crate) fn close(&self) {
         let unread = {
-            let mut work = self.shared.work.lock();
+            let mut work = self.shared.waiting.work.lock();
             work.stopping = true;
             std::mem::take(&mut work.requests)
         };
-        self.shared.changed.notify_all();
+        self.shared.waiting.changed.notify_all();
         // Answered with a failure: their readers end and come back to whoever serves then.
         drop(unread);
         for thread in self.threads.lock().drain(..) {
@@ -127,15 +199,17 @@ impl Drop for Data {
 
 impl Shared {
     fn read_pages(&self) {
-        let mut work = self.work.lock();
+        let mut work = self.waiting.work.lock();
         while !work.stopping {
-            let Some(request) = work.requests.pop_front() else {
-                self.changed.wait(&mut work);
+            let left = self.replay_bytes.saturating_sub(work.held);
+            let Some(request) = work.requests.pop_front_if(|_| left > 0) else {
+                self.waiting.changed.wait(&mut work);
                 continue;
             };
+            let max_bytes = usize::try_from(left / SHARE).unwrap_or(usize::MAX).max(LEAST);
             parking_lot::MutexGuard::unlocked(&mut work, || {
                 if request.is_wanted() {
-                    let page = self.page(&request).map_err(|error| {
+                    let page = self.page(&request, max_bytes).map_err(|error| {
                         tracing::warn!(%error, "a page of history cannot be read: its reader is ended");
                         failed(error)
                     });
@@ -145,9 +219,9 @@ impl Shared {
         }
     }
 
-    fn page(&self, request: &ReadRequest) -> Result<StoredPage, OpenError> {
+    fn page(&self, request: &ReadRequest, max_bytes: usize) -> Result<StoredPage, OpenError> {
         let names: Vec<&str> = request.topics.iter().map(|name| &**name).collect();
-        let limits = PageLimits { events: request.max_events, bytes: request.max_bytes };
+        let limits = PageLimits { events: request.max_events, bytes: request.max_bytes.min(max_bytes) };
         let place = self.place(&names, &request.from)?;
         let after = place.unwrap_or(0);
         let read = || self.store.page(Topics::Only(&names), after, limits);
@@ -159,7 +233,12 @@ impl Shared {
         }
         self.pages.fetch_add(1, Ordering::Relaxed);
         self.page_events.fetch_add(page.events.len() as u64, Ordering::Relaxed);
+        let size = |event: &Event| EVENT_BYTES + event.draft.data.len() as u64;
+        let bytes = page.events.iter().map(size).sum();
+        self.waiting.work.lock().held += bytes;
+        let held = PageBytes { bytes, waiting: Arc::clone(&self.waiting) };
         Ok(StoredPage {
+            held: Some(Arc::new(held)),
             after,
             events: page.events.into_iter().map(|event| (event.position, event.draft)).collect(),
             gaps: page
@@ -204,9 +283,9 @@ impl Shared {
 
     /// Lets go of what is beyond the limits, and tells the operator when the disk begins and ceases to fail.
     fn retain(&self) {
-        let (mut failing, mut work) = (None, self.work.lock());
+        let (mut failing, mut work) = (None, self.waiting.work.lock());
         while !work.stopping {
-            self.changed.wait_for(&mut work, TICK);
+            self.waiting.changed.wait_for(&mut work, TICK);
             if work.stopping {
                 return;
             }
@@ -226,6 +305,21 @@ impl Shared {
                 failing = error;
             });
         }
+    }
+}
+
+/// The bytes of a page, until its reader has handed it out.
+struct PageBytes {
+    bytes: u64,
+    waiting: Arc<Waiters>,
+}
+
+impl Drop for PageBytes {
+    fn drop(&mut self) {
+        let mut work = self.waiting.work.lock();
+        work.held -= self.bytes;
+        drop(work);
+        self.waiting.changed.notify_all();
     }
 }
 
@@ -294,7 +388,7 @@ impl Journal for Shared {
     }
 
     fn read(&self, request: ReadRequest) {
-        let mut work = self.work.lock();
+        let mut work = self.waiting.work.lock();
         if work.stopping {
             drop(work);
             // Answered with a failure.
@@ -304,7 +398,7 @@ impl Journal for Shared {
         work.requests.push_back(request);
         drop(work);
         // Readers of pages and the one who lets go wait at the same place.
-        self.changed.notify_all();
+        self.waiting.changed.notify_all();
     }
 
     fn stats(&self) -> JournalStats {

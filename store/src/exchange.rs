@@ -182,6 +182,21 @@ impl Store {
         Ok(report)
     }
 
+    /// Whether every event is there that opening expected.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) with the first place where events are damaged or missing.
+    pub fn undamaged(&self) -> Result<()> {
+        let damages = self.damages();
+        let mut lost = damages.iter().filter_map(|damage| Some((damage, damage.positions?)));
+        let Some((damage, (first, last))) = lost.next() else { return Ok(()) };
+        let text = format!(
+            "events are damaged or missing, here positions {first} to {last}, and in {} places more",
+            lost.count()
+        );
+        Err(Error::corrupt(&damage.file, damage.offset, text))
+    }
+
     /// Reads every byte of every file and says what is not as it was written. Nothing is changed.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 //! first, reading goes on in the rings: no hole, and nothing twice, because both count the same positions. One page at a
 //! time is asked for, and the next when it has been handed out, so a reader holds one page however slow it is.
 
+use std::any::Any;
 use std::collections::VecDeque;
 
 use crate::core::Core;
@@ -27,6 +28,8 @@ pub(super) struct Replay {
     id: Option<Arc<str>>,
     asked: Option<Arc<Slot>>,
     items: VecDeque<Item>,
+    /// What the journal wants back when there are no more of them.
+    held: Held,
     /// Everything up to here has come.
     through: u64,
 }
@@ -66,7 +69,10 @@ struct SlotState {
     token: Option<u64>,
 }
 
+type Held = Option<Arc<dyn Any + Send + Sync>>;
+
 struct Rendered {
+    held: Held,
     after: u64,
     unknown: bool,
     items: VecDeque<Item>,
@@ -79,7 +85,7 @@ impl Replay {
             ReadFrom::AfterId(id) => Some(Arc::clone(id)),
             ReadFrom::After(_) | ReadFrom::Last(_) => None,
         };
-        Self { first: Some(first), id, asked: None, items: VecDeque::new(), through: 0 }
+        Self { first: Some(first), id, asked: None, items: VecDeque::new(), held: None, through: 0 }
     }
 
     /// If a page was asked for and has not been taken, lets the watcher list `token` when it is there, which may be now.
@@ -104,6 +110,7 @@ impl Replay {
             Err(_) => Answer::Failed,
             Ok(page) => {
                 (self.items, self.through) = (page.items, page.through);
+                self.held = page.held.filter(|_| !self.items.is_empty());
                 Answer::Page { after: page.after, unknown: self.id.take().filter(|_| page.unknown) }
             }
         }
@@ -114,7 +121,11 @@ impl Replay {
     }
 
     pub(super) fn pop(&mut self) -> Option<Item> {
-        self.items.pop_front()
+        let item = self.items.pop_front();
+        if self.items.is_empty() {
+            self.held = None;
+        }
+        item
     }
 
     /// The position up to which everything has come.
@@ -185,5 +196,5 @@ fn render(
         }
     }
     items.extend(missing.map(|(_, item)| item));
-    Ok(Rendered { after: page.after, unknown: page.unknown, items, through: page.through })
+    Ok(Rendered { held: page.held, after: page.after, unknown: page.unknown, items, through: page.through })
 }

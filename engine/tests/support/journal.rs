@@ -40,6 +40,8 @@ struct World {
     /// Deleted with their topics.
     deleted: BTreeMap<u64, String>,
     pages: u64,
+    /// As many as there are pages that readers hold, and one.
+    held: Arc<()>,
 }
 
 struct Waiting {
@@ -183,6 +185,11 @@ impl Memory {
         self.world().next = next;
     }
 
+    /// Pages that readers hold.
+    pub(crate) fn held(&self) -> usize {
+        Arc::strong_count(&self.world().held) - 1
+    }
+
     pub(crate) fn pages(&self) -> u64 {
         self.world().pages
     }
@@ -256,6 +263,8 @@ impl World {
         };
         let settled = self.queue.front().map_or(self.next, |waiting| waiting.first) - 1;
         let mut page = StoredPage { after, through: after, unknown, ..StoredPage::default() };
+        let held: Arc<()> = Arc::clone(&self.held);
+        page.held = Some(held);
         if after < self.let_go_through {
             page.gaps.push(StoredGap { first: after + 1, last: self.let_go_through, let_go: true });
             page.through = self.let_go_through;
