@@ -11,10 +11,10 @@ const EXAMPLES: &str = "\
 Examples:
   fanfare compile tally.wasm -o tally.compiled     machine code of this module
   fanfare compile tally.js -o tally.compiled       the script with its engine
-  fanfare serve --handler votes=tally.compiled --set handler.precompiled=true
+  fanfare serve --handler 'votes=tally.compiled;precompiled=true'
 
 The file is for this version of Fanfare and this kind of machine. It is machine code, which no sandbox holds: a hub
-takes it only with handler.precompiled, and whoever can change the file can do what the hub can.";
+takes it only where it is told so, and whoever can change the file can do what the hub can.";
 
 /// Compile an event handler, for hubs that are built without the compiler
 #[derive(Args, Debug)]

@@ -120,7 +120,12 @@ fn compile_makes_a_file_that_is_taken_where_that_is_allowed() {
     let handler = format!("t={out}");
     let (code, _, err) = run(&["serve", "--listen", "127.0.0.1:0", "--handler", &handler]);
     assert!(code == Some(2) && err.contains("handler.precompiled"), "{err}");
-    let hub = Hub::start_on("127.0.0.1:0", &["--handler", &handler, "--set", "handler.precompiled=true"]);
+    // For this one it is allowed, and for no other.
+    let this = format!("{handler};precompiled=true");
+    let (code, _, err) =
+        run(&["serve", "--listen", "127.0.0.1:0", "--handler", &this, "--handler", &handler]);
+    assert!(code == Some(2) && err.contains("handler.precompiled"), "{err}");
+    let hub = Hub::start_on("127.0.0.1:0", &["--handler", &this]);
     hub.publish(&["t", "loud"]);
     let (_, out, err) = run(&["sub", "--url", &hub.url, "--replay", "all", "-n", "1", "t"]);
     assert_eq!(out.trim_end(), "LOUD", "{err}");
