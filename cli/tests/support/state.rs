@@ -40,20 +40,34 @@ pub fn counting(dir: &Path) -> String {
     format!("handlers=t/*={}", made.display())
 }
 
-/// Counts once more, and sees that history is all counts from 1 on without a hole; the last.
-pub fn all_counts(hub: &Hub) -> u64 {
-    let last = hub.publish("t/1", "x");
-    let mut stream = hub.read("all", "replay=all", None);
-    let mut count = 0;
-    loop {
-        let event = stream.next().expect("the last one is to come");
-        assert_eq!(event.name, "", "a notice: {event:?}");
-        count += 1;
-        assert_eq!(event.data, count.to_string(), "{event:?}");
-        if event.id == last {
-            return count;
+/// How far history has been read, and how many events that were.
+#[derive(Default)]
+pub struct Read {
+    pub count: u64,
+    last: Option<String>,
+}
+
+impl Read {
+    /// Counts once more, and sees that the counts in history go on without a hole up to that.
+    pub fn on(&mut self, hub: &Hub) -> u64 {
+        let last = hub.publish("t/1", "x");
+        let mut stream = hub.read("all", "replay=all", self.last.as_deref());
+        loop {
+            let event = stream.next().expect("the last one is to come");
+            assert_eq!(event.name, "", "a notice: {event:?}");
+            self.count += 1;
+            assert_eq!(event.data, self.count.to_string(), "{event:?}");
+            if event.id == last {
+                self.last = Some(last);
+                return self.count;
+            }
         }
     }
+}
+
+/// Counts once more, and sees that history is all counts from 1 on without a hole; the last.
+pub fn all_counts(hub: &Hub) -> u64 {
+    Read::default().on(hub)
 }
 
 /// Kills a hub under load `rounds` times, with durability `always`. After every start the count that the handler goes on
@@ -63,10 +77,10 @@ pub fn killed_the_count_agrees(rounds: u64) {
     let handler = counting(dir.path());
     let settings = [&*handler, "history.durability=always", "history.events=50", "store.segment_bytes=64KiB"];
     let data = dir.path().join("data");
-    let (mut seed, mut before) = (0x9e37_79b9_7f4a_7c15, 0);
+    let (mut seed, mut before, mut read) = (0x9e37_79b9_7f4a_7c15, 0, Read::default());
     for round in 0..rounds {
         let hub = Hub::start(&data, &settings);
-        let count = all_counts(&hub);
+        let count = read.on(&hub);
         assert!(count > before, "round {round}: {count} after {before}");
         let pause = Duration::from_millis(20 + random(&mut seed) % 250);
         let acknowledged: u64 = thread::scope(|scope| {
