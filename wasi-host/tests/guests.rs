@@ -63,6 +63,8 @@ fn run(language: &str, expected: &[&str]) {
             config: texts(&handler["config"]),
             // Python needs more memory than others, and its first event more time.
             memory_bytes: 128 << 20,
+            // Machine code is several times as large as what it is made of.
+            file_bytes: 256 << 20,
             time: Duration::from_secs(20),
             precompiled: cfg!(not(feature = "wasm-jit")),
             ..Config::default()
