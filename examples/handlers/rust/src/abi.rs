@@ -223,12 +223,7 @@ impl List {
 /// # Safety
 /// As the canonical ABI has it.
 #[cfg_attr(target_arch = "wasm32", export_name = "cabi_realloc")]
-pub unsafe extern "C" fn cabi_realloc(
-    old: *mut u8,
-    old_size: usize,
-    align: usize,
-    size: usize,
-) -> *mut u8 {
+pub unsafe extern "C" fn cabi_realloc(old: *mut u8, old_size: usize, align: usize, size: usize) -> *mut u8 {
     if size == 0 {
         return align as *mut u8;
     }
@@ -321,9 +316,7 @@ pub fn kv_get(key: &str) -> Option<String> {
 pub fn kv_set(key: &str, value: &str, ttl: Option<u64>) -> Result<(), KvError> {
     let (has_ttl, ttl) = ttl_of(ttl);
     let mut result = [0; 2];
-    unsafe {
-        import_kv_set(key.as_ptr(), key.len(), value.as_ptr(), value.len(), has_ttl, ttl, &mut result)
-    }
+    unsafe { import_kv_set(key.as_ptr(), key.len(), value.as_ptr(), value.len(), has_ttl, ttl, &mut result) }
     match result {
         [0, _] => Ok(()),
         [_, error] => Err(refused(error)),

@@ -152,7 +152,8 @@ macro_rules! export {
                 last_len: usize,
             ) -> *mut $crate::abi::Answer {
                 $crate::abi::Answer::of_welcome($function($crate::abi::subscriber(
-                    topics, topics_len, kinds, kinds_len, has_client, client, client_len, has_last, last, last_len,
+                    topics, topics_len, kinds, kinds_len, has_client, client, client_len, has_last, last,
+                    last_len,
                 )))
             }
 
