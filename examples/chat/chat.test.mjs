@@ -126,13 +126,24 @@ for (const name of ['Node', 'Python', 'C']) {
   });
 }
 
-test('twelve tabs on HTTP/2, where HTTP/1.1 has room for six', LIMIT, async (t) => {
-  const server = await servers.Node(t, { ...certificate(t), NODE_NO_WARNINGS: '1' });
-  const context = await (await startBrowser(t)).newContext({ ignoreHTTPSErrors: true });
-  const pages = await Promise.all(Array.from({ length: 12 }, () => openPage(context, server.url)));
-  for (const page of pages) await state(page, 'Connected');
-  assert.equal(await pages[0].evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol), 'h2');
-  await pages[11].fill('#text', 'to all of you');
-  await pages[11].click('button');
-  for (const page of pages) await shows(page, '#said li', ['to all of you']);
-});
+// Browsers speak HTTP/2 over TLS only.
+const secure = {
+  Node: (t, tls) => servers.Node(t, { ...tls, NODE_NO_WARNINGS: '1' }),
+  Python: async (t, tls) => Server.start(t, [
+    'sh', '-c', `cd '${file('chat')}' && exec "$0" "$@"`, setting('FANFARE_PYTHON'), '-m', 'hypercorn',
+    '--keyfile', tls.TLS_KEY, '--certfile', tls.TLS_CERT, '--bind', '127.0.0.1:{port}', 'server:app',
+  ], { port: await freePort() }),
+};
+
+for (const [name, start] of Object.entries(secure)) {
+  test(`${name}: twelve tabs on HTTP/2, where HTTP/1.1 has room for six`, LIMIT, async (t) => {
+    const server = await start(t, certificate(t));
+    const context = await (await startBrowser(t)).newContext({ ignoreHTTPSErrors: true });
+    const pages = await Promise.all(Array.from({ length: 12 }, () => openPage(context, server.url)));
+    for (const page of pages) await state(page, 'Connected');
+    assert.equal(await pages[0].evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol), 'h2');
+    await pages[11].fill('#text', 'to all of you');
+    await pages[11].click('button');
+    for (const page of pages) await shows(page, '#said li', ['to all of you']);
+  });
+}
