@@ -18,6 +18,7 @@ const ROWS = [
   ['board', 'Python, FastAPI', 'board/server.py', 'by-hand/board.py', 'by-hand/sse.py'],
   ['voting', 'Node, Express', 'voting/server.mjs', 'by-hand/voting.mjs', 'by-hand/sse.mjs'],
   ['voting', 'no server: a handler', 'voting/no-server/tally.js'],
+  ['voting', 'no server: a handler in Rust', 'voting/no-server/tally.rs'],
   ['progress', 'Python, Flask, gunicorn', 'progress/server.py', 'by-hand/progress.py', 'by-hand/sse.py'],
   ['tokens', 'Node, Express', 'tokens/server.mjs', 'by-hand/tokens.mjs', 'by-hand/sse.mjs'],
 ];

@@ -88,56 +88,58 @@ test('in a browser: votes, results, and the state of the connection', LIMIT, asy
   assert.deepEqual([...voter.faults, ...result.faults], []);
 });
 
-test('with no server code: the program, a page and a handler', LIMIT, async (t) => {
-  const site = await Server.start(t, [setting('FANFARE_PYTHON'), '-u', '-m', 'http.server', '{port}', '--bind', '127.0.0.1', '--directory', file('.')]);
-  const hub = await Server.start(t, [
-    setting('FANFARE_BIN'), 'serve', '--listen', '127.0.0.1:{port}', '--handler', `votes=${file('voting/no-server/tally.js')}`,
-    '--data', join(folder(t), 'votes'), '--set', 'history.durability=always',
-    '--cors-origin', site.url, '--set', 'retry=500ms', '--set', 'retry.jitter=200ms',
-  ]);
-  const post = (choice) => hub.ask('/events/votes', { method: 'POST', body: choice }).then(({ status }) => status, () => 0);
-  const refused = await hub.ask('/events/votes', { method: 'POST', body: 'Beer' });
-  assert.equal(refused.status, 422);
-  assert.match(refused.json.error.message, /vote for one of Tea, Coffee, Water/);
+for (const [language, handler] of [['JavaScript', file('voting/no-server/tally.js')], ['Rust', setting('FANFARE_VOTING')]]) {
+  test(`with no server code: the program, a page and a handler in ${language}`, LIMIT, async (t) => {
+    const site = await Server.start(t, [setting('FANFARE_PYTHON'), '-u', '-m', 'http.server', '{port}', '--bind', '127.0.0.1', '--directory', file('.')]);
+    const hub = await Server.start(t, [
+      setting('FANFARE_BIN'), 'serve', '--listen', '127.0.0.1:{port}', '--handler', `votes=${handler}`,
+      '--data', join(folder(t), 'votes'), '--set', 'history.durability=always',
+      '--cors-origin', site.url, '--set', 'retry=500ms', '--set', 'retry.jitter=200ms',
+    ]);
+    const post = (choice) => hub.ask('/events/votes', { method: 'POST', body: choice }).then(({ status }) => status, () => 0);
+    const refused = await hub.ask('/events/votes', { method: 'POST', body: 'Beer' });
+    assert.equal(refused.status, 422);
+    assert.match(refused.json.error.message, /vote for one of Tea, Coffee, Water/);
 
-  const context = await (await startBrowser(t)).newContext();
-  const open = () => openPage(context, `${site.url}/voting/no-server/?votes=${hub.url}/events/votes`);
-  const pages = [await open(), await open()];
-  const both = async (wanted, among = pages) => {
-    for (const page of among) await shows(page, '#results span', wanted);
-  };
-  for (const page of pages) await state(page, 'Connected');
-  await both(['Tea: 0', 'Coffee: 0', 'Water: 0']);
-  for (const choice of ['Tea', 'Coffee', 'Tea']) await pages[0].click(`text=${choice}`);
-  await both(['Tea: 2', 'Coffee: 1', 'Water: 0']);
-  const late = await open();
-  await both(['Tea: 2', 'Coffee: 1', 'Water: 0'], [late]);
+    const context = await (await startBrowser(t)).newContext();
+    const open = () => openPage(context, `${site.url}/voting/no-server/?votes=${hub.url}/events/votes`);
+    const pages = [await open(), await open()];
+    const both = async (wanted, among = pages) => {
+      for (const page of among) await shows(page, '#results span', wanted);
+    };
+    for (const page of pages) await state(page, 'Connected');
+    await both(['Tea: 0', 'Coffee: 0', 'Water: 0']);
+    for (const choice of ['Tea', 'Coffee', 'Tea']) await pages[0].click(`text=${choice}`);
+    await both(['Tea: 2', 'Coffee: 1', 'Water: 0']);
+    const late = await open();
+    await both(['Tea: 2', 'Coffee: 1', 'Water: 0'], [late]);
 
-  const shown = async (page) => Number(/Water: (\d+)/.exec(await page.textContent('#results'))?.[1]);
-  const voters = Array.from({ length: 50 }, () => post('Water'));
-  await until('some of them', async () => await shown(pages[0]) > 5);
-  await hub.kill();
-  const counted = (await Promise.all(voters)).filter((status) => status === 200).length;
-  const seen = await shown(pages[0]);
-  for (const page of pages) await state(page, 'Disconnected');
-  await pages[1].click('text=Water');
-  await until('a complaint', async () => (await pages[1].textContent('#error')).length > 0);
-  await hub.again();
-  for (const page of pages) await state(page, 'Connected');
-  await pages[1].click('text=Tea');
-  const reader = await hub.read(t, '/events/votes');
-  const { Tea, Coffee, Water } = await until('the vote', () => (last(reader)?.Tea === 3 ? last(reader) : undefined));
-  // Every vote that was confirmed or shown; one that was not may have been counted before the answer was lost.
-  assert.ok(Water >= counted && Water >= seen && Water <= 50, `${counted} confirmed, ${seen} shown, ${Water} counted`);
-  const stats = await hub.ask('/stats');
-  assert.equal(stats.json.store.events, Tea + Coffee + Water, 'the handler has counted what is in history, each once');
-  await both(['Tea: 3', 'Coffee: 1', `Water: ${Water}`], [...pages, late]);
-  await hub.kill();
-  await hub.again();
-  for (const page of pages) await state(page, 'Connected');
-  const after = await open();
-  await both(['Tea: 3', 'Coffee: 1', `Water: ${Water}`], [after]);
-  await pages[0].click('text=Coffee');
-  await both(['Tea: 3', 'Coffee: 2', `Water: ${Water}`], [...pages, late, after]);
-  assert.deepEqual([...pages[0].faults, ...pages[1].faults], []);
-});
+    const shown = async (page) => Number(/Water: (\d+)/.exec(await page.textContent('#results'))?.[1]);
+    const voters = Array.from({ length: 50 }, () => post('Water'));
+    await until('some of them', async () => await shown(pages[0]) > 5);
+    await hub.kill();
+    const counted = (await Promise.all(voters)).filter((status) => status === 200).length;
+    const seen = await shown(pages[0]);
+    for (const page of pages) await state(page, 'Disconnected');
+    await pages[1].click('text=Water');
+    await until('a complaint', async () => (await pages[1].textContent('#error')).length > 0);
+    await hub.again();
+    for (const page of pages) await state(page, 'Connected');
+    await pages[1].click('text=Tea');
+    const reader = await hub.read(t, '/events/votes');
+    const { Tea, Coffee, Water } = await until('the vote', () => (last(reader)?.Tea === 3 ? last(reader) : undefined));
+    // Every vote that was confirmed or shown; one that was not may have been counted before the answer was lost.
+    assert.ok(Water >= counted && Water >= seen && Water <= 50, `${counted} confirmed, ${seen} shown, ${Water} counted`);
+    const stats = await hub.ask('/stats');
+    assert.equal(stats.json.store.events, Tea + Coffee + Water, 'the handler has counted what is in history, each once');
+    await both(['Tea: 3', 'Coffee: 1', `Water: ${Water}`], [...pages, late]);
+    await hub.kill();
+    await hub.again();
+    for (const page of pages) await state(page, 'Connected');
+    const after = await open();
+    await both(['Tea: 3', 'Coffee: 1', `Water: ${Water}`], [after]);
+    await pages[0].click('text=Coffee');
+    await both(['Tea: 3', 'Coffee: 2', `Water: ${Water}`], [...pages, late, after]);
+    assert.deepEqual([...pages[0].faults, ...pages[1].faults], []);
+  });
+}

@@ -91,6 +91,7 @@ const COMMANDS: &[Command] = &[
             steps.step("release binary", build::release)?;
             steps.step("python package", python_binding::install)?;
             steps.step("node addon", node_binding::build)?;
+            steps.step("handlers in Rust", guests::rust)?;
             steps.step("examples", examples::test)
         },
     },

@@ -8,13 +8,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::files;
+use crate::guests;
 use crate::install::EXAMPLES;
 use crate::python_binding;
 use crate::suites;
 
 /// Runs their suites. The library, the Python package and the Node addon have been built.
 pub(crate) fn test() -> Result<()> {
-    let settings = [("FANFARE_LIBRARY", library()?), ("FANFARE_PYTHON", python_binding::interpreter())];
+    let settings = [
+        ("FANFARE_LIBRARY", library()?),
+        ("FANFARE_PYTHON", python_binding::interpreter()),
+        ("FANFARE_VOTING", guests::voting()),
+    ];
     // They mostly wait: for browsers that come back.
     suites::node_below(EXAMPLES, "examples", 3, &settings)
 }

@@ -92,7 +92,8 @@ fn examples() -> Result<()> {
     Ok(())
 }
 
-fn rust() -> Result<()> {
+/// The examples in Rust, and the handler of the voting page.
+pub(crate) fn rust() -> Result<()> {
     let folder = files::target().join("guests-rust");
     let manifest = format!("{EXAMPLES}/rust/Cargo.toml");
     let cargo = Program::cargo()
@@ -106,7 +107,15 @@ fn rust() -> Result<()> {
         let from = built.join(made.file_name().context("a module has a name")?);
         fs::copy(&from, &made).with_context(|| format!("{} made no {}", source.display(), from.display()))?;
     }
+    let (from, made) = (built.join("voting.wasm"), voting());
+    fs::create_dir_all(made.parent().context("it is in a folder")?)?;
+    fs::copy(&from, &made).with_context(|| format!("cargo made no {}", from.display()))?;
     Ok(())
+}
+
+/// The handler of the voting page in Rust.
+pub(crate) fn voting() -> PathBuf {
+    files::target().join("guests/voting/tally.wasm")
 }
 
 /// The sources of a language, and for each the module to make of it; modules of sources that are gone are removed.
