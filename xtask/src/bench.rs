@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::docs;
 use crate::files;
 use crate::install;
 use crate::native;
@@ -63,12 +64,22 @@ pub(crate) fn bindings() -> Result<()> {
 
 /// Runs a set and writes its report.
 pub(crate) fn run(extent: Extent) -> Result<()> {
-    Program::new(files::target().join("release/fanfare-load"))
+    let load = Program::new(files::target().join("release/fanfare-load"))
         .without_cargo_env()
-        .args(["--python".into(), install::python_of_peers()])
+        .args(["--python".into(), install::python_of_peers()]);
+    let (nats, without): (Vec<PathBuf>, &[&str]) = match install::nats()? {
+        Some(program) => (vec!["--nats".into(), program], &[]),
+        None => (Vec::new(), &["--without", "nats,nats-always"]),
+    };
+    load.args(nats)
         .args(["suite", "--extent", extent.name(), "--out"])
         .args([extent.folder()])
-        .run()
+        .args(without)
+        .run()?;
+    match extent {
+        Extent::Smoke => Ok(()),
+        Extent::Short | Extent::Full => docs::write_figures(),
+    }
 }
 
 /// What a call into the library costs, from C, Python and Node; from C also how long a cold process takes to its first answer.

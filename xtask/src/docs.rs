@@ -1,4 +1,5 @@
-//! Documentation that is generated: the configuration reference comes from the binary's own tables.
+//! Documentation that is generated: the configuration reference comes from the binary's own tables, the figures of the first
+//! page from the last run of the bench.
 
 use std::fs;
 
@@ -10,29 +11,58 @@ use crate::run::{Program, say};
 
 /// The generated page.
 const CONFIGURATION: &str = "docs/configuration.md";
+/// The first page, and what the bench says there.
+const README: &str = "README.md";
+const FIGURES: &str = "docs/performance/summary.md";
+/// Where the figures stand on the first page.
+const MARKS: [&str; 2] = ["<!-- figures: cargo xtask bench -->\n", "<!-- end of figures -->\n"];
 
-/// Writes the generated pages anew.
+/// Writes what is generated anew.
 pub(crate) fn write() -> Result<()> {
-    let path = files::root().join(CONFIGURATION);
-    fs::create_dir_all(files::root().join("docs"))?;
-    fs::write(&path, configuration()?).with_context(|| format!("cannot write {}", path.display()))?;
-    say(&format!("    {CONFIGURATION}: written"));
+    replace(CONFIGURATION, &configuration()?)?;
+    write_figures()
+}
+
+/// Writes the figures of the last run of the bench into the first page.
+pub(crate) fn write_figures() -> Result<()> {
+    replace(README, &readme()?)
+}
+
+fn replace(file: &str, text: &str) -> Result<()> {
+    let path = files::root().join(file);
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    say(&format!("    {file}: written"));
     Ok(())
 }
 
-/// Fails when a generated page in the repository is not what the program says now.
+/// Fails when something generated in the repository is not what the program, or the bench, says now.
 pub(crate) fn check() -> Result<()> {
-    let now = configuration()?;
-    let committed = files::read(&files::root().join(CONFIGURATION)).context("run `cargo xtask docs`")?;
-    let differences = difference(&committed, &now);
-    for line in &differences {
-        say(&format!("    {line}"));
+    for (file, now) in [(CONFIGURATION, configuration()?), (README, readme()?)] {
+        let committed = files::read(&files::root().join(file)).context("run `cargo xtask docs`")?;
+        let differences = difference(&committed, &now);
+        for line in &differences {
+            say(&format!("    {line}"));
+        }
+        if !differences.is_empty() {
+            bail!("{file} is stale: run `cargo xtask docs`");
+        }
+        say(&format!("    {file}: fresh"));
     }
-    if !differences.is_empty() {
-        bail!("{CONFIGURATION} is stale: run `cargo xtask docs`");
-    }
-    say(&format!("    {CONFIGURATION}: fresh"));
     Ok(())
+}
+
+/// The first page with the figures of the last run.
+fn readme() -> Result<String> {
+    let figures = files::read(&files::root().join(FIGURES)).context("`cargo xtask bench` writes it")?;
+    with_figures(&files::read(&files::root().join(README))?, &figures)
+        .with_context(|| format!("{README} has no place for the figures: {MARKS:?}"))
+}
+
+fn with_figures(page: &str, figures: &str) -> Option<String> {
+    let [begin, end] = MARKS;
+    let (before, rest) = page.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}{figures}{end}{after}"))
 }
 
 fn configuration() -> Result<String> {
@@ -67,6 +97,14 @@ fn difference(old: &str, new: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_take_the_place_of_older_ones() {
+        let page = |figures: &str| format!("# A\n{}{figures}{}\nB\n", MARKS[0], MARKS[1]);
+        assert_eq!(with_figures(&page("old\n"), "new\n"), Some(page("new\n")));
+        assert_eq!(with_figures("# A\n", "new\n"), None);
+        assert_eq!(with_figures(&format!("{1}{0}", MARKS[0], MARKS[1]), "new\n"), None);
+    }
 
     #[test]
     fn the_first_difference_is_shown() {

@@ -17,7 +17,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::files;
-use crate::run::{Program, find_command, say};
+use crate::install;
+use crate::run::{Program, say};
 
 const VERSION: &str = "2.2.1";
 
@@ -81,21 +82,11 @@ pub(crate) fn run() -> Result<()> {
 /// The tool, in a folder of its version in the target directory.
 fn install() -> Result<PathBuf> {
     let folder = files::target().join(format!("h2spec-{VERSION}"));
-    let tool = folder.join("h2spec");
-    if tool.is_file() {
-        return Ok(tool);
-    }
-    if find_command("go").is_none() {
-        bail!(
-            "h2spec is installed by Go, which is not on PATH: install Go 1.21 or later (Debian: golang-go)"
-        );
-    }
-    let package = format!("github.com/summerwind/h2spec/cmd/h2spec@v{VERSION}+incompatible");
-    Program::new("go").args(["install", &package]).env("GOBIN", &folder).run()?;
-    if !tool.is_file() {
-        bail!("`go install` made no {}", tool.display());
-    }
-    Ok(tool)
+    install::by_go(
+        "h2spec",
+        &format!("github.com/summerwind/h2spec/cmd/h2spec@v{VERSION}+incompatible"),
+        &folder,
+    )
 }
 
 /// A hub for one run of the command; dropping it ends the process.

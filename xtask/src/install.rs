@@ -42,10 +42,14 @@ const SYSTEM: &[Package] = &[
     Package { name: "nginx-light", commands: &["nginx", "/usr/sbin/nginx"] },
 ];
 
-/// What the benches need on top: a peer.
+/// The version of NATS.
+const NATS: &str = "2.12.2";
+
+/// What the benches need on top: peers.
 const BENCH: &[Package] = &[
     Package { name: "nginx-light", commands: &["nginx", "/usr/sbin/nginx"] },
     Package { name: "libnginx-mod-nchan", commands: &["/usr/lib/nginx/modules/ngx_nchan_module.so"] },
+    Package { name: "redis-server", commands: &["redis-server"] },
 ];
 
 /// Folder of the benches' Node peers, with their `package.json`.
@@ -81,6 +85,34 @@ pub(crate) fn everything() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A program that Go installs, in a folder of its own.
+pub(crate) fn by_go(name: &str, package: &str, folder: &Path) -> Result<PathBuf> {
+    let tool = folder.join(name);
+    if tool.is_file() {
+        return Ok(tool);
+    }
+    if find_command("go").is_none() {
+        bail!(
+            "{name} is installed by Go, which is not on PATH: install Go 1.21 or later (Debian: golang-go)"
+        );
+    }
+    Program::new("go").args(["install", package]).env("GOBIN", folder).run()?;
+    if !tool.is_file() {
+        bail!("`go install` made no {}", tool.display());
+    }
+    Ok(tool)
+}
+
+/// NATS, a peer of the load bench; Debian's knows no sync before each answer. `None` without Go.
+pub(crate) fn nats() -> Result<Option<PathBuf>> {
+    if find_command("go").is_none() {
+        say("    NATS is left out: it is installed by Go, which is not on PATH");
+        return Ok(None);
+    }
+    let package = format!("github.com/nats-io/nats-server/v2@v{NATS}");
+    by_go("nats-server", &package, &files::target().join(format!("nats-{NATS}"))).map(Some)
 }
 
 /// What the load bench compares with.

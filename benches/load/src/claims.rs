@@ -33,7 +33,25 @@ pub(crate) fn table(all: &[Results]) -> String {
     };
     let handed_over =
         |host, itself| Some(value(Scenario::Paced, host, 0, CPU)? / value(Scenario::Paced, itself, 0, CPU)?);
-    let lines: [(&str, Option<f64>, Goal); 11] = [
+    // To the faster of the peers, with the same promise.
+    let stored = |case, ours, peers: [Server; 2]| {
+        let speed = |server| value(Scenario::Durable, server, case, "events stored per second");
+        Some(speed(ours)? / peers.into_iter().filter_map(speed).reduce(f64::max)?)
+    };
+    let always = |case| stored(case, Server::FanfareAlways, [Server::RedisAlways, Server::NatsAlways]);
+    let as_it_comes = |case| stored(case, Server::FanfareStore, [Server::Redis, Server::Nats]);
+    let lines: [(&str, Option<f64>, Goal); 18] = [
+        (
+            "paced: CPU per delivery with history on disk, to that without",
+            Some(1.0 / ratio(Scenario::Paced, CPU, Server::FanfareStore).unwrap_or(f64::NAN)),
+            Goal::AtMost(1.10),
+        ),
+        ("durable, 1 publisher, synced: to the faster of Redis and NATS", always(0), Goal::AtLeast(1.0)),
+        ("durable, 16 publishers, synced", always(1), Goal::AtLeast(1.0)),
+        ("durable, 256 publishers, synced", always(2), Goal::AtLeast(1.0)),
+        ("durable, 1 publisher, as it comes", as_it_comes(0), Goal::AtLeast(1.0)),
+        ("durable, 16 publishers, as it comes", as_it_comes(1), Goal::AtLeast(1.0)),
+        ("durable, 256 publishers, as it comes", as_it_comes(2), Goal::AtLeast(1.0)),
         (
             "paced: CPU per delivery of Express that hands its sockets over, to Express that writes",
             handed_over(Server::ExpressFanfare, Server::Express),

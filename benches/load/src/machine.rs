@@ -42,6 +42,8 @@ pub(crate) fn describe(places: &Places) -> Vec<(&'static str, String)> {
         ("tokio", locked("tokio")),
         ("nginx", nginx()),
         ("nchan", output(Command::new("dpkg-query").args(["-W", "-f=${Version}", "libnginx-mod-nchan"]))),
+        ("redis", output(Command::new("redis-server").arg("--version"))),
+        ("nats", output(Command::new(&places.nats).arg("--version"))),
         ("node", output(Command::new("node").arg("--version"))),
         ("express", node("express")),
         ("better-sse", node("better-sse")),

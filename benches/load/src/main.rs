@@ -25,6 +25,7 @@ mod claims;
 mod machine;
 mod plot;
 mod suite;
+mod summary;
 
 mod page;
 
@@ -60,6 +61,9 @@ struct PlaceArgs {
     /// The Python interpreter that has the packages of the Python peers.
     #[arg(long, default_value = "target/bench-venv/bin/python")]
     python: PathBuf,
+    /// The program `nats-server`, version 2.10 or later.
+    #[arg(long, default_value = "target/bench-go/bin/nats-server")]
+    nats: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -73,6 +77,9 @@ enum What {
         /// Folder of the report.
         #[arg(long)]
         out: PathBuf,
+        /// Servers to leave out.
+        #[arg(long, value_delimiter = ',')]
+        without: Vec<Server>,
     },
 }
 
@@ -122,18 +129,24 @@ fn main() -> Result<()> {
     raise_descriptor_limit()?;
     let beside = std::env::current_exe()?;
     let bin = args.places.bin.as_deref().or(beside.parent()).context("no folder with binaries")?;
-    let places = Places { bin: bin.into(), peers: args.places.peers, python: args.places.python };
+    let places = Places {
+        bin: bin.into(),
+        peers: args.places.peers,
+        python: args.places.python,
+        nats: args.places.nats,
+    };
     match args.what {
         What::Run(args) => {
             let results = args.run(&places)?;
             println!("{}", results.tables());
             Ok(())
         }
-        What::Suite { extent, out } => {
+        What::Suite { extent, out, without } => {
             // First, because it also says what others do on the machine.
             let machine = machine::describe(&places);
             let mut all = Vec::new();
-            for entry in suite::entries(extent) {
+            for mut entry in suite::entries(extent) {
+                entry.servers.retain(|server| !without.contains(server));
                 all.push(run(entry.scenario, &entry.amounts, &entry.servers, entry.runs, false, &places)?);
             }
             page::write(&out, extent, &machine, &all)

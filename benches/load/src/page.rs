@@ -12,8 +12,9 @@ use crate::plan::Scenario;
 use crate::plot::{Bar, bars};
 use crate::report::Results;
 use crate::suite::Extent;
+use crate::summary;
 
-/// Writes `results.md` and its pictures into a folder.
+/// Writes `results.md`, its pictures and the summary into a folder.
 pub(crate) fn write(
     folder: &Path,
     extent: Extent,
@@ -29,6 +30,9 @@ pub(crate) fn write(
         if let Some(picture) = picture(results) {
             file(&format!("{}.svg", name(results.scenario)), &picture)?;
         }
+    }
+    if let Some(summary) = summary::paragraph(machine, all) {
+        file(summary::FILE, &summary)?;
     }
     file("results.md", &page(extent, machine, all))
 }
@@ -60,7 +64,7 @@ fn page(extent: Extent, machine: &[(&'static str, String)], all: &[Results]) -> 
         let name = name(results.scenario);
         let _ = writeln!(text, "## {name}\n\n{}\n", about(results.scenario));
         let _ = write!(text, "Runs of each server: {runs}. ");
-        if results.scenario != Scenario::Growth {
+        if !matches!(results.scenario, Scenario::Growth | Scenario::Durable) {
             let _ = write!(text, "Subscribers: {}. ", case.subscribers);
         }
         if results.scenario != Scenario::Sizes {
@@ -98,7 +102,7 @@ fn about(scenario: Scenario) -> &'static str {
         Scenario::PingPong => "One subscriber; the next event is published when the last one has arrived.",
         Scenario::Slow => {
             "Events at a steady rate; in the second case one reader more for every ten takes the head of its stream and \
-             never reads again. Figures are of those that read."
+             never reads again; nothing has gone into its socket for some time when this begins. Figures are of those that read."
         }
         Scenario::Storm => {
             "All subscribers are cut; 100 events later they come back with `Last-Event-ID`, 100 connections at a time, and each has to get \
@@ -106,6 +110,11 @@ fn about(scenario: Scenario) -> &'static str {
         }
         Scenario::Publishers => {
             "Publishers at once, each on a connection of its own, one event a request, the next when the last one is answered."
+        }
+        Scenario::Durable => {
+            "Publishers at once, each on a connection of its own, the next event when the last one is answered: by Redis (XADD) and NATS JetStream \
+             in their own protocols, by Fanfare over HTTP. `-always` answers when the event is synced to disk; the others as they come: \
+             Fanfare syncs every 50 ms, Redis every second, NATS every two minutes."
         }
         Scenario::Growth => {
             "From few to many subscribers at the same rate and number of deliveries. The cost of taking a publish is in it, \

@@ -26,6 +26,8 @@ pub(crate) enum Scenario {
     Storm,
     /// Many publishers at once, one event a request.
     Publishers,
+    /// Publishers who wait until their event is on disk, or with the server that will put it there.
+    Durable,
     /// From few to many subscribers at the same number of deliveries: CPU per delivery.
     Growth,
     /// From small to large events.
@@ -91,6 +93,11 @@ pub(crate) enum Act {
         publishers: usize,
         events: usize,
     },
+    /// Nobody subscribes.
+    Durable {
+        publishers: usize,
+        time: Duration,
+    },
 }
 
 /// Deliveries a second while the number of subscribers grows: about a fifth of what one core sends.
@@ -136,6 +143,11 @@ impl Scenario {
                 let act = |publishers| Act::Publishers { publishers, events };
                 amounts.publishers.iter().map(|n| case(format!("{n} publishers"), act(*n))).collect()
             }
+            Self::Durable => {
+                let time = Duration::from_secs(seconds.into());
+                let act = |publishers| Act::Durable { publishers, time };
+                amounts.publishers.iter().map(|n| case(format!("{n} publishers"), act(*n))).collect()
+            }
             Self::Growth => amounts.counts.iter().map(|count| growth(*count, amounts)).collect(),
             Self::Sizes => {
                 let act = |size: usize| Act::Burst { events: (SIZES_BYTES / size).clamp(1, 1000) };
@@ -148,6 +160,8 @@ impl Scenario {
     /// Whether it makes sense for a server.
     pub(crate) fn suits(self, server: Server) -> bool {
         match self {
+            Self::Durable => server.stores(),
+            _ if server.is_broker() => false,
             Self::Storm => server.resumes() && server.transport() == crate::server::Transport::Plain,
             // A full socket holds the floor up, and it takes one publisher.
             Self::Slow | Self::Publishers => !server.is_floor(),
@@ -210,6 +224,8 @@ mod tests {
     #[test]
     fn scenarios_are_only_for_servers_that_can() {
         assert!(!Scenario::Storm.suits(Server::Axum) && Scenario::Storm.suits(Server::Nchan));
+        assert!(!Scenario::Durable.suits(Server::Fanfare) && Scenario::Durable.suits(Server::FanfareAlways));
+        assert!(!Scenario::Paced.suits(Server::Nats) && Scenario::Paced.suits(Server::FanfareStore));
         assert!(!Scenario::Slow.suits(Server::Floor) && Scenario::Burst.suits(Server::FloorUring));
     }
 }

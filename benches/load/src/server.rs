@@ -1,5 +1,7 @@
 //! The servers under test: how each is started, and the form of event that it takes.
 
+mod brokers;
+
 use std::env;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -24,6 +26,10 @@ pub(crate) enum Server {
     FanfareTls,
     /// The `fanfare` binary, over HTTP/2 in TLS, as browsers come.
     FanfareH2Tls,
+    /// The `fanfare` binary with history on disk, durability as it comes.
+    FanfareStore,
+    /// The same, where a publish is answered when it is on disk.
+    FanfareAlways,
     /// A bare non-blocking `send` loop over prepared frames.
     Floor,
     /// The same sends by io_uring.
@@ -42,6 +48,14 @@ pub(crate) enum Server {
     ExpressFanfare,
     /// Starlette whose route hands its sockets to Fanfare.
     StarletteFanfare,
+    /// A stream of Redis, with its append-only file synced as it comes: once a second.
+    Redis,
+    /// The same, synced before each answer.
+    RedisAlways,
+    /// A stream of NATS JetStream in files, synced as it comes: every two minutes.
+    Nats,
+    /// The same, synced before each answer.
+    NatsAlways,
 }
 
 /// How subscribers come to a server.
@@ -71,6 +85,8 @@ pub(crate) struct Places {
     pub(crate) peers: PathBuf,
     /// The Python interpreter that has the peers' packages.
     pub(crate) python: PathBuf,
+    /// The program `nats-server`.
+    pub(crate) nats: PathBuf,
 }
 
 /// A server that is about to start.
@@ -105,7 +121,23 @@ impl Drop for Scratch {
 impl Server {
     /// Whether it is Fanfare's own binary, in whatever transport.
     pub(crate) fn is_fanfare(self) -> bool {
-        matches!(self, Self::Fanfare | Self::FanfareH2 | Self::FanfareTls | Self::FanfareH2Tls)
+        self.is_stored_fanfare()
+            || matches!(self, Self::Fanfare | Self::FanfareH2 | Self::FanfareTls | Self::FanfareH2Tls)
+    }
+
+    /// Whether it is Fanfare with history on disk.
+    fn is_stored_fanfare(self) -> bool {
+        matches!(self, Self::FanfareStore | Self::FanfareAlways)
+    }
+
+    /// Whether it takes publishes in a protocol of its own, and nobody subscribes to it here.
+    pub(crate) fn is_broker(self) -> bool {
+        matches!(self, Self::Redis | Self::RedisAlways | Self::Nats | Self::NatsAlways)
+    }
+
+    /// Whether it keeps what is published on disk.
+    pub(crate) fn stores(self) -> bool {
+        self.is_stored_fanfare() || self.is_broker()
     }
 
     /// Whether it takes one connection at a time, its subscribers first, and sends to all or to none.
@@ -178,6 +210,20 @@ impl Server {
                 }
                 Ok(start)
             }
+            Server::FanfareStore | Server::FanfareAlways => {
+                let mut start = Server::Fanfare.start(places)?;
+                let scratch = Scratch::new("store")?;
+                start.command.arg("--data").arg(scratch.0.join("data"));
+                if self == Server::FanfareAlways {
+                    start.command.args(["--set", "history.durability=always"]);
+                }
+                start.scratch = Some(scratch);
+                Ok(start)
+            }
+            Server::Redis => brokers::redis("everysec"),
+            Server::RedisAlways => brokers::redis("always"),
+            Server::Nats => brokers::nats(&places.nats, None),
+            Server::NatsAlways => brokers::nats(&places.nats, Some("always")),
             Server::Floor => Ok(says(Command::new(places.bin.join("fanfare-floor")))),
             Server::FloorUring => {
                 let mut command = Command::new(places.bin.join("fanfare-floor"));

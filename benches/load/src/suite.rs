@@ -44,6 +44,7 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
             Scenario::Latency,
             Scenario::PingPong,
             Scenario::Slow,
+            Scenario::Durable,
         ],
         Extent::Smoke | Extent::Full => Scenario::value_variants(),
     };
@@ -60,8 +61,21 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
     scenarios.iter().map(entry).collect()
 }
 
+/// What keeps events on disk.
+const STORES: &[Server] = &[
+    Server::FanfareAlways,
+    Server::RedisAlways,
+    Server::NatsAlways,
+    Server::FanfareStore,
+    Server::Redis,
+    Server::Nats,
+];
+
 /// Fanfare first: it is what the others are compared with.
 fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
+    if scenario == Scenario::Durable {
+        return STORES.to_vec();
+    }
     let fast = [Server::Axum, Server::Nchan];
     let others: Vec<&[Server]> = match (scenario, extent) {
         (_, Extent::Smoke) => vec![SECURE, FLOORS, PEERS, HOSTS],
@@ -70,9 +84,9 @@ fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
         (Scenario::Growth, _) => vec![FLOORS],
         (Scenario::Sizes, _) => vec![SECURE, FLOORS, &fast],
         (Scenario::Burst | Scenario::Paced | Scenario::Idle | Scenario::Latency, Extent::Full) => {
-            vec![SECURE, FLOORS, PEERS, HOSTS]
+            vec![&[Server::FanfareStore], SECURE, FLOORS, PEERS, HOSTS]
         }
-        (Scenario::Paced, Extent::Short) => vec![FLOORS, PEERS, HOSTS],
+        (Scenario::Paced, Extent::Short) => vec![&[Server::FanfareStore], FLOORS, PEERS, HOSTS],
         _ => vec![FLOORS, PEERS],
     };
     let all = [Server::Fanfare].into_iter().chain(others.into_iter().flatten().copied());
@@ -103,9 +117,12 @@ fn amounts(scenario: Scenario, extent: Extent) -> Amounts {
     };
     match (scenario, extent) {
         (_, Extent::Smoke) => small,
-        (Scenario::Burst, Extent::Short) => Amounts { events: 300, ..large },
-        (Scenario::Idle, Extent::Short) => Amounts { subscribers: 5000, ..large },
-        (Scenario::Idle, Extent::Full) => Amounts { subscribers: 15000, ..large },
+        (Scenario::Durable, _) => Amounts {
+            publishers: vec![1, 16, 256],
+            seconds: if extent == Extent::Full { 10 } else { 2 },
+            ..large
+        },
+        (Scenario::Idle, _) => Amounts { subscribers: 15000, ..large },
         (Scenario::Latency, Extent::Full) => Amounts { seconds: 60, ..large },
         (Scenario::PingPong, Extent::Short) => Amounts { events: 3000, ..large },
         (Scenario::PingPong, Extent::Full) => Amounts { events: 20_000, ..large },
@@ -127,7 +144,7 @@ mod tests {
     fn every_set_can_be_planned_and_starts_with_fanfare() {
         for extent in Extent::value_variants() {
             for entry in entries(*extent) {
-                assert_eq!(entry.servers.first(), Some(&Server::Fanfare));
+                assert!(entry.servers.first().is_some_and(|server| server.is_fanfare()));
                 assert!(entry.servers.iter().all(|server| entry.scenario.suits(*server)));
                 assert!(!entry.scenario.cases(&entry.amounts).unwrap().is_empty());
             }

@@ -16,6 +16,8 @@ mod tasks;
 pub(crate) mod publisher;
 pub(crate) mod stuck;
 
+pub(crate) mod log;
+
 pub(crate) mod subscribers;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! Every run begins with one event to all subscribers, read and checked by each, and ends with a check that each has got
 //! every event, once.
 
+mod durable;
 mod many;
 mod rounds;
 mod steady;
@@ -23,6 +24,8 @@ use crate::server::{Places, Server};
 
 /// How long a server rests before its idle memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
+/// More than a connection holds whose reader has a small buffer.
+const FILL_BYTES: usize = 1 << 20;
 /// How long the readers wait for bytes before they look whether the publisher is done.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -40,6 +43,9 @@ struct Bench<'a> {
 /// Runs a case once.
 pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> Result<Vec<Figure>> {
     let process = Process::start(server, places)?;
+    if let Act::Durable { publishers, time } = case.act {
+        return durable::run(server, &process, publishers, time, case.size);
+    }
     // Memory is compared with that of a server that has served.
     if matches!(case.act, Act::Idle) && !server.is_floor() {
         Publisher::connect(process.address)?.publish(&server.body(0..1, case.size))?;
@@ -60,8 +66,11 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
     let publisher = Publisher::connect(process.address)?;
     let mut bench = Bench { server, case, process, readers, publisher, exact };
     bench.warm_up()?;
+    if !stuck.is_empty() {
+        bench.fill()?;
+    }
     let figures = match case.act {
-        Act::Idle => Vec::new(),
+        Act::Idle | Act::Durable { .. } => Vec::new(),
         Act::Burst { events } => bench.burst(events)?,
         Act::Paced { events, gap, times, .. } => bench.paced(events, gap, times)?,
         Act::PingPong { events } => bench.ping_pong(events)?,
@@ -78,6 +87,16 @@ impl Bench<'_> {
         self.readers.begin(Look::Exact, None);
         self.publisher.publish(&self.server.body(0..1, self.case.size))?;
         self.readers.finish(1).context("the first event")
+    }
+
+    /// Publishes until nothing more goes into the sockets of readers that never read: from then on they are stuck.
+    fn fill(&mut self) -> Result<()> {
+        let (events, size) = (FILL_BYTES.div_ceil(self.case.size), self.case.size);
+        self.readers.begin(Look::Bytes, None);
+        self.read_while(events, |server, publisher| {
+            let body = server.body(0..1, size);
+            (0..events).try_for_each(|_| publisher.publish(&body))
+        })
     }
 
     /// How readers look at what comes, unless every event is to be looked at anyway.
