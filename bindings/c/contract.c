@@ -1,6 +1,8 @@
 /* The contract suite's runner for C: see bindings/contract/README.md.
  *
- * Usage: contract FILE.. */
+ * Usage: contract FILE..
+ *
+ * Long because: it is the table of all commands of the scenarios, each a few lines; how words are read is in contract_words.h. */
 
 #define _POSIX_C_SOURCE 200809L
 #include "contract_words.h"

@@ -6,6 +6,9 @@
  *
  * Limits are the hub's: time, memory, answers and log lines. Only the depth of calls is watched here, so that a script can
  * catch it. Whatever fails ends in `host_fail`, which does not return.
+ *
+ * Long because: all of it is the way between values of JavaScript and the canonical ABI, over one set of small helpers; what scripts
+ * import is in fanfare_module.h.
  */
 #include <stdarg.h>
 #include <stdbool.h>
