@@ -39,6 +39,7 @@ pub(crate) struct Progress {
     flag: OnceLock<Arc<Flag>>,
 }
 
+#[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "streams of HTTP/2 alone run in tasks"))]
 impl Progress {
     /// Resolves when bytes have been waiting for `limit`.
     pub(crate) async fn stalled(&self, limit: Duration) {

@@ -14,38 +14,34 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::body::{Body, PROGRESS, Progress};
+use crate::body::Body;
 use crate::handoff::{LaneStream, Permit};
-use crate::io::Peer;
-use crate::patience::{Patience, PatientTimer, within};
+use crate::http2;
+use crate::io::{LINGER, Peer};
+use crate::patience::{PatientTimer, within};
 use crate::route::{Origin, answer};
 use crate::shared::{ConnectionPermit, Full};
 use crate::subscribe::{Answer, Leaving};
 use crate::tls::Acceptor;
-use crate::watch::Watch;
+use crate::watch::{Deadline, Watch};
 
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How long a peer may take to close after our last answer, and an idle HTTP/2 peer after it has been told.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// The smallest buffer hyper accepts, and one that takes large bodies in fair pieces.
 const READ_BUFFER: usize = 64 * 1024;
@@ -81,7 +77,9 @@ pub(crate) async fn serve(
             let Some(Ok((stream, h2))) = accepted else { return };
             let full = admission.full();
             if h2 {
-                connection.serve_h2(stream, Bytes::new(), full).await;
+                let peer = Peer::new(stream, Bytes::new(), Arc::clone(&connection.watch));
+                http2::serve(&connection.app, &connection.watch, || connection.origin(full, false), peer)
+                    .await;
             } else {
                 connection.serve_h1(stream, Bytes::new(), full, false).await;
             }
@@ -128,7 +126,8 @@ impl Connection {
         let Some(Ok((h2, ahead))) = sniffed else { return };
         let full = admission.full();
         if h2 {
-            self.serve_h2(socket, ahead, full).await;
+            let peer = Peer::new(socket, ahead, Arc::clone(&self.watch));
+            http2::serve(&self.app, &self.watch, || self.origin(full, false), peer).await;
             return drop(admission);
         }
         if let Some((peer, read_ahead, leaving)) = self.serve_h1(socket, ahead, full, true).await {
@@ -220,75 +219,9 @@ impl Connection {
         match done {
             Outcome::Leave(leaving) => Some((peer, unread, leaving)),
             _ => {
-                linger(peer, self.app.config.max_body_bytes).await;
+                peer.linger(self.app.config.max_body_bytes).await;
                 None
             }
-        }
-    }
-
-    /// Serves HTTP/2 until the peer or the server ends it, or nothing has been open for `timeouts.idle`.
-    async fn serve_h2<T>(&self, stream: T, ahead: Bytes, full: Option<Full>)
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let service = service_fn(|request: Request<Incoming>| {
-            let active = self.watch.enter();
-            let origin = self.origin(full, false);
-            let app = Arc::clone(&self.app);
-            async move {
-                let mut reply = match answer(&app, &origin, request).await {
-                    Answer::Reply(reply) => reply,
-                    // Not offered to a connection that cannot leave.
-                    Answer::Leave(_) => crate::reply::empty(http::StatusCode::INTERNAL_SERVER_ERROR),
-                };
-                reply.body_mut().hold(active);
-                Ok::<Response<Body>, std::convert::Infallible>(reply)
-            }
-        });
-        let config = &self.app.config;
-        let mut connection = http2::Builder::new(StreamTasks { app: Arc::clone(&self.app) })
-            .timer(PatientTimer)
-            .max_concurrent_streams(config.max_h2_streams)
-            .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
-            .max_send_buf_size(config.h2_send_buffer)
-            .initial_stream_window_size(64 * 1024 - 1)
-            .initial_connection_window_size(1024 * 1024)
-            .max_frame_size(16 * 1024)
-            .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(256)
-            // Finds dead peers; a peer that answers pings is never cut for having only a quiet stream.
-            .keep_alive_interval(config.write_timeout.max(Duration::from_secs(1)))
-            .keep_alive_timeout(config.write_timeout.max(Duration::from_secs(1)))
-            .serve_connection(TokioIo::new(Peer::new(stream, ahead, Arc::clone(&self.watch))), service);
-        let mut late = Deadline::new(&self.watch);
-        let mut stopping = pin!(self.app.shared.stopping());
-        let (mut stops, mut told) = (false, false);
-        poll_fn(|cx| {
-            self.watch.set_multiplexed(cx.waker());
-            if !stops && stopping.as_mut().poll(cx).is_ready() {
-                stops = true;
-                told = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
-            loop {
-                if Pin::new(&mut connection).poll(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                if late.poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                if told || self.watch.is_blocked() || !self.watch.has_served() {
-                    return Poll::Ready(());
-                }
-                // An idle peer is told first, so that it does not send a request into a closing connection.
-                told = true;
-                Pin::new(&mut connection).graceful_shutdown();
-                self.watch.extend(LINGER);
-            }
-        })
-        .await;
-        if self.watch.is_blocked() {
-            self.app.shared.counters.stalled.add(1);
         }
     }
 
@@ -344,65 +277,4 @@ fn hand_over(
     // A lane that stops does not take it: the socket closes here, and its client comes back.
     drop(adopted);
     Ok(())
-}
-
-/// Says that nothing more comes, then reads and forgets what the peer still sends: closing with unread bytes would make the kernel send
-/// a reset, which can overtake our answer (RFC 9112, 9.6).
-async fn linger<T: AsyncRead + AsyncWrite + Unpin>(mut peer: Peer<T>, max_bytes: u64) {
-    let drain = async {
-        if peer.shutdown().await.is_err() {
-            return;
-        }
-        let mut sink = [0u8; 4096];
-        let mut left = max_bytes.max(1 << 20);
-        while let Ok(n) = peer.read(&mut sink).await {
-            left = left.saturating_sub(n as u64);
-            if n == 0 || left == 0 {
-                return;
-            }
-        }
-    };
-    within(Instant::now() + LINGER, drain).await;
-}
-
-/// Becomes ready when the watch's deadline has passed, wherever it moves in the meantime.
-struct Deadline<'a> {
-    watch: &'a Watch,
-    patience: Option<Patience>,
-}
-
-impl<'a> Deadline<'a> {
-    fn new(watch: &'a Watch) -> Deadline<'a> {
-        Deadline { watch, patience: None }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.watch.deadline() else { return Poll::Pending };
-        self.patience.get_or_insert_with(|| Patience::until(deadline)).poll_until(deadline, cx)
-    }
-}
-
-/// Runs each HTTP/2 stream in a task of its own, and ends it when its peer takes nothing for `timeouts.write`, or has
-/// been revoked and takes nothing.
-#[derive(Clone)]
-struct StreamTasks {
-    app: Arc<App>,
-}
-
-impl<F> Executor<F> for StreamTasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        let app = Arc::clone(&self.app);
-        tokio::spawn(async move {
-            let progress = Arc::new(Progress::default());
-            let stream = PROGRESS.scope(Arc::clone(&progress), stream);
-            tokio::select! {
-                () = stream => {}
-                () = progress.revoked() => {}
-                () = progress.stalled(app.config.write_timeout) => app.shared.counters.stalled.add(1),
-            }
-        });
-    }
 }

@@ -5,13 +5,19 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use fanfare_engine::Code;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 
+use crate::patience::within;
 use crate::reply::Refusal;
 use crate::watch::Watch;
+
+/// How long a peer may take to close after our last answer, and an idle HTTP/2 peer after it has been told.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// A socket with what has been read of it already.
 pub(crate) struct Peer<T> {
@@ -31,6 +37,27 @@ impl<T> Peer<T> {
     /// The socket, and bytes of it that nobody has asked for.
     pub(crate) fn into_inner(self) -> (T, Bytes) {
         (self.inner, self.ahead)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
+    /// Says that nothing more comes, then reads and forgets what the peer still sends: closing with unread bytes would make the kernel send
+    /// a reset, which can overtake our answer (RFC 9112, 9.6).
+    pub(crate) async fn linger(mut self, max_bytes: u64) {
+        let drain = async {
+            if self.shutdown().await.is_err() {
+                return;
+            }
+            let mut sink = [0u8; 4096];
+            let mut left = max_bytes.max(1 << 20);
+            while let Ok(n) = self.read(&mut sink).await {
+                left = left.saturating_sub(n as u64);
+                if n == 0 || left == 0 {
+                    return;
+                }
+            }
+        };
+        within(Instant::now() + LINGER, drain).await;
     }
 }
 
@@ -103,12 +130,5 @@ fn own_answer(buf: &[u8], watch: &Watch) -> Option<Bytes> {
         }
         _ => return None,
     };
-    let body = refusal.json();
-    let reason = refusal.status.canonical_reason().unwrap_or("");
-    let head = format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n",
-        refusal.status.as_u16(),
-        body.len(),
-    );
-    Some([head.into_bytes(), body].concat().into())
+    Some(refusal.in_full())
 }

@@ -101,6 +101,12 @@ pub mod embed;
 
 mod route;
 
+#[cfg(feature = "http2")]
+mod http2;
+#[cfg(not(feature = "http2"))]
+#[path = "no_http2.rs"]
+mod http2;
+
 mod connection;
 
 mod accept;

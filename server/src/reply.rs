@@ -108,6 +108,18 @@ impl Refusal {
         body
     }
 
+    /// Every byte of the answer in HTTP/1.1, for a connection that ends with it and that hyper does not answer on.
+    pub(crate) fn in_full(&self) -> Bytes {
+        let body = self.json();
+        let reason = self.status.canonical_reason().unwrap_or("");
+        let head = format!(
+            "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n",
+            self.status.as_u16(),
+            body.len(),
+        );
+        [head.into_bytes(), body].concat().into()
+    }
+
     pub(crate) fn into_reply(self) -> Reply {
         let mut reply = json(self.status, self.json());
         let headers = reply.headers_mut();

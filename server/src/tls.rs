@@ -1,4 +1,4 @@
-//! TLS by rustls: certificate and key from PEM files, ALPN for HTTP/2 and HTTP/1.1.
+//! TLS by rustls: certificate and key from PEM files, ALPN for HTTP/1.1 and, in a build that has it, HTTP/2.
 
 use std::fmt;
 use std::io;
@@ -52,7 +52,8 @@ impl Acceptor {
             .with_no_client_auth()
             .with_single_cert(chain, private)
             .map_err(|error| TlsError(format!("{} and {}: {error}", cert.display(), key.display())))?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let offered: &[&[u8]] = if cfg!(feature = "http2") { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
     }
 

@@ -14,13 +14,14 @@
 //! answers end in tasks of their own, so the end of the last one wakes the connection's task.
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::named::Flag;
+use crate::patience::Patience;
 
 /// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +77,7 @@ impl Watch {
     }
 
     /// The connection speaks HTTP/2; `waker` is its task's.
+    #[cfg(feature = "http2")]
     pub(crate) fn set_multiplexed(&self, waker: &Waker) {
         let mut state = self.state.lock();
         state.multiplexed = true;
@@ -149,6 +151,7 @@ impl Watch {
     }
 
     /// Whether any request has been complete.
+    #[cfg(feature = "http2")]
     pub(crate) fn has_served(&self) -> bool {
         self.state.lock().served
     }
@@ -164,6 +167,7 @@ impl Watch {
     }
 
     /// Gives the peer `grace` to end by itself.
+    #[cfg(feature = "http2")]
     pub(crate) fn extend(&self, grace: Duration) {
         self.state.lock().until = Some(Instant::now() + grace);
     }
@@ -195,6 +199,23 @@ impl Drop for Active {
                 waker.wake();
             }
         }
+    }
+}
+
+/// Becomes ready when the watch's deadline has passed, wherever it moves in the meantime.
+pub(crate) struct Deadline<'a> {
+    watch: &'a Watch,
+    patience: Option<Patience>,
+}
+
+impl<'a> Deadline<'a> {
+    pub(crate) fn new(watch: &'a Watch) -> Deadline<'a> {
+        Deadline { watch, patience: None }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.watch.deadline() else { return Poll::Pending };
+        self.patience.get_or_insert_with(|| Patience::until(deadline)).poll_until(deadline, cx)
     }
 }
 

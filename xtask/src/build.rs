@@ -41,7 +41,9 @@ pub(crate) fn clippy() -> Result<()> {
     };
     clippy(&["--workspace", "--all-targets"])?;
     // The smallest library has code of its own.
-    clippy(&["-p", "fanfare-ffi", "--no-default-features"])
+    clippy(&["-p", "fanfare-ffi", "--no-default-features"])?;
+    // And so has one without HTTP/2.
+    clippy(&["-p", "fanfare-ffi", "--no-default-features", "--features", "http"])
 }
 
 /// Documentation of every item, private ones included, warnings denied.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::run::{Steps, say};
 use crate::{
     bench, budget, build, builds, docs, examples, exports, guests, h2spec, header, install, instructions,
-    layers, licences, native, node_binding, parity, purity, python_binding, sdk, suites, with_handlers,
+    layers, licences, native, node_binding, parity, purity, python_binding, sdk, slim, suites, with_handlers,
 };
 
 /// A command as the user types it.
@@ -180,6 +180,12 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "slim",
+        usage: "",
+        help: "The slim library: its size, an example with it, and what it answers to HTTP/2.",
+        run: |steps, _| steps.step("slim library", slim::check),
+    },
+    Command {
         name: "header",
         usage: "[--check]",
         help: "Write include/fanfare.h from the crate ffi; with --check only compare.",
@@ -307,6 +313,7 @@ fn test(steps: &mut Steps) -> Result<()> {
     // Before other steps build the library with other features.
     steps.step("library with handlers", || with_handlers::library().map(drop))?;
     steps.step("builds", builds::check)?;
+    steps.step("slim library", slim::check)?;
     steps.step("loom models", build::loom)?;
     steps.step("release binary", build::release)?;
     native_tests(steps)?;

@@ -31,6 +31,7 @@ mod with_handlers;
 
 mod exports;
 mod native;
+mod slim;
 
 mod guide;
 mod parity;

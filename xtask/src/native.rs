@@ -101,7 +101,10 @@ const C_TESTS: &[(&str, Build, Sizes)] = &[
     ("misuse", Build::Valgrind, &[("CALLS", "5000")]),
 ];
 
-const EXAMPLES: &[(&str, Option<&str>, &str)] = &[
+/// A program, what it reads, and what it prints.
+type Example = (&'static str, Option<&'static str>, &'static str);
+
+const EXAMPLES: &[Example] = &[
     ("bindings/c/examples/hello.c", None, "bindings/c/examples/hello.txt"),
     ("bindings/c/examples/loop.c", Some("bindings/c/examples/loop.in"), "bindings/c/examples/loop.txt"),
     ("bindings/cpp/examples/hello.cpp", None, "bindings/cpp/examples/hello.txt"),
@@ -219,20 +222,30 @@ fn loading() -> Result<()> {
 }
 
 fn examples() -> Result<()> {
-    for (source, input, expected) in EXAMPLES {
-        let standard = if source.ends_with(".cpp") { "c++17" } else { "c99" };
-        let program = compile(source, standard, Build::Plain)?;
-        let printed = program.with_extension("txt");
-        let mut run = Program::new(&program).output_to(&printed)?;
-        if let Some(input) = input {
-            run = run.input(files::root().join(input))?;
-        }
-        run.limit(LIMIT).run()?;
-        let got = files::read(&printed)?;
-        let wanted = files::read(&files::root().join(expected))?;
-        if got != wanted {
-            bail!("{source} prints\n{got}instead of {expected}:\n{wanted}");
-        }
+    EXAMPLES
+        .iter()
+        .try_for_each(|example| run_example(example, &Build::Plain.libraries().join("libfanfare.a")))
+}
+
+/// The first example, linked with this library.
+pub(crate) fn hello(archive: &Path) -> Result<()> {
+    run_example(&EXAMPLES[0], archive)
+}
+
+/// Compiles an example, and compares what it prints.
+fn run_example((source, input, expected): &Example, archive: &Path) -> Result<()> {
+    let standard = if source.ends_with(".cpp") { "c++17" } else { "c99" };
+    let program = compile_with(source, standard, Build::Plain, archive)?;
+    let printed = program.with_extension("txt");
+    let mut run = Program::new(&program).output_to(&printed)?;
+    if let Some(input) = input {
+        run = run.input(files::root().join(input))?;
+    }
+    run.limit(LIMIT).run()?;
+    let got = files::read(&printed)?;
+    let wanted = files::read(&files::root().join(expected))?;
+    if got != wanted {
+        bail!("{source} prints\n{got}instead of {expected}:\n{wanted}");
     }
     Ok(())
 }
