@@ -62,6 +62,31 @@ static void publish(fanfare_hub *hub, const char *topic, int with_id, const char
     report(what, per_call);
 }
 
+/* A hundred at a time, for one event. */
+static void publish_batch(fanfare_hub *hub, int with_id, const char *what)
+{
+    enum { BATCH = 100 };
+    static const char data[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                               "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    fanfare_error err = FANFARE_ERROR_INIT;
+    fanfare_event events[BATCH];
+    fanfare_published done[BATCH];
+    double per_call[ROUNDS];
+    for (int n = 0; n < BATCH; n++) {
+        events[n] = (fanfare_event)FANFARE_EVENT_INIT;
+        events[n].topic = fanfare_text("bench");
+        events[n].data = fanfare_text(data);
+        done[n] = (fanfare_published)FANFARE_PUBLISHED_INIT;
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        double start = now();
+        for (int n = 0; n < CALLS / BATCH; n++)
+            check(fanfare_publish_batch(hub, events, BATCH, with_id ? done : NULL, NULL, &err), &err);
+        per_call[round] = (now() - start) / CALLS;
+    }
+    report(what, per_call);
+}
+
 /* Publish and drain by turns, a hundred events each. */
 static void round_trip(fanfare_hub *hub)
 {
@@ -152,6 +177,8 @@ int main(void)
     printf("%-48s %8.0f ns\n", "start to the first answered request", answered - begin);
     publish(hub, "plain", 0, "publish, 100 bytes, no reader");
     publish(hub, "plain", 1, "publish, 100 bytes, no reader, with its id");
+    publish_batch(hub, 0, "publish_batch of 100, for one event");
+    publish_batch(hub, 1, "publish_batch of 100, for one event with its id");
     round_trip(hub);
     fanfare_free(&hub);
     starts(config);

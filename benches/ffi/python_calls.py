@@ -49,6 +49,13 @@ def batch(hub: fanfare.Hub) -> int:
     return CALLS
 
 
+def batch_typed(hub: fanfare.Hub) -> int:
+    drafts = [fanfare.Draft("t", DATA, event="e")] * 100
+    for _ in range(CALLS // 100):
+        hub.publish_batch(drafts)
+    return CALLS
+
+
 def read(hub: fanfare.Hub) -> int:
     count = 0
     for _ in hub.subscribe("full", replay="all"):
@@ -84,6 +91,7 @@ def main() -> None:
             ("publish(topic, text), nobody reads", lambda: publish(hub)),
             ("publish(topic, text, event=...), nobody reads", lambda: publish_typed(hub)),
             ("publish_batch of 100, for one event", lambda: batch(hub)),
+            ("publish_batch of 100 with event=..., for one event", lambda: batch_typed(hub)),
             ("100,000 events by `for`, for one event", lambda: read(full)),
             ("100,000 events by `async for`, for one event", lambda: asyncio.run(read_async(full))),
         ]

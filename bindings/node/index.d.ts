@@ -292,9 +292,9 @@ export class Fanfare extends EventEmitter<FanfareEvents> {
    * Publishes one event and returns its id. Never waits for a reader: when it returns every reader can see it, and nobody has
    * necessarily got it. Undefined if a handler dropped it.
    */
-  publish(topic: string, data?: Data, options?: PublishOptions): string;
-  /** Publishes events in one step, all of them or none, and returns their ids. */
-  publishBatch(events: Iterable<BatchEvent>): string[];
+  publish(topic: string, data?: Data, options?: PublishOptions): string | undefined;
+  /** Publishes events in one step, all of them or none, and returns their ids; undefined for those that a handler dropped. */
+  publishBatch(events: Iterable<BatchEvent>): (string | undefined)[];
   /** Closes a topic: readers get what is retained and end. False if it was closed before. */
   closeTopic(topic: string): boolean;
   subscribe(topics: string | readonly string[], options?: SubscribeOptions): Subscription;

@@ -44,14 +44,17 @@ void raise_last(napi_env env);
 // Memory for the views of one call: a piece on the stack, and what does not fit there.
 typedef struct chunk chunk;
 typedef struct {
-    size_t used;
+    // Where the next string goes, and how many bytes there are: in `near_by`, or in a block of `more`.
+    char *place;
+    size_t room;
     chunk *more;
     char near_by[6 * 1024];
 } arena;
 
 static inline void arena_begin(arena *memory)
 {
-    memory->used = 0;
+    memory->place = memory->near_by;
+    memory->room = sizeof memory->near_by;
     memory->more = NULL;
 }
 void arena_end(arena *memory);

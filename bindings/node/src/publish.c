@@ -1,24 +1,46 @@
 // Publishing, closing topics, and the counters.
 
+#include <string.h>
+
 #include "addon.h"
 
 // Values of one event: topic, data, event, id, except, key, retry.
 #define EVENT_ARGUMENTS 7
 
+// Of a batch: topic and data of every event.
+#define PLAIN 2
+// What comes after the data: event, id, except, key, retry.
+#define REST 5
+
+static bool read_field(napi_env env, arena *memory, uint32_t field, napi_value value, fanfare_event *event)
+{
+    switch (field) {
+    case 0:
+        return read_text(env, memory, value, "event", &event->event);
+    case 1:
+        return read_text(env, memory, value, "id", &event->id);
+    case 2:
+        return read_text(env, memory, value, "except", &event->except);
+    case 3:
+        return read_text(env, memory, value, "key", &event->key);
+    default:
+        if (is_absent(env, value))
+            return true;
+        event->flags = FANFARE_EVENT_RETRY;
+        return read_count(env, value, "retry", FANFARE_ERR_INVALID_RETRY, &event->retry_ms);
+    }
+}
+
 static bool read_event(napi_env env, arena *memory, const napi_value *values, fanfare_event *event)
 {
     *event = (fanfare_event)FANFARE_EVENT_INIT;
     if (!read_topic(env, memory, values[0], &event->topic)
-        || !read_bytes(env, memory, values[1], "data", &event->data)
-        || !read_text(env, memory, values[2], "event", &event->event)
-        || !read_text(env, memory, values[3], "id", &event->id)
-        || !read_text(env, memory, values[4], "except", &event->except)
-        || !read_text(env, memory, values[5], "key", &event->key))
+        || !read_bytes(env, memory, values[1], "data", &event->data))
         return false;
-    if (is_absent(env, values[6]))
-        return true;
-    event->flags = FANFARE_EVENT_RETRY;
-    return read_count(env, values[6], "retry", FANFARE_ERR_INVALID_RETRY, &event->retry_ms);
+    for (uint32_t field = 0; field < REST; field++)
+        if (!read_field(env, memory, field, values[PLAIN + field], event))
+            return false;
+    return true;
 }
 
 // An id is ASCII.
@@ -61,30 +83,104 @@ static void throw_in_batch(napi_env env, const fanfare_error *err, size_t failed
         raise_last(env);
 }
 
-static bool read_events(napi_env env, arena *memory, napi_value flat, fanfare_event *events, uint32_t count)
+static bool read_elements(napi_env env, napi_value list, uint32_t from, uint32_t count, napi_value *values)
 {
     for (uint32_t index = 0; index < count; index++) {
-        napi_value values[EVENT_ARGUMENTS];
-        for (uint32_t field = 0; field < EVENT_ARGUMENTS; field++) {
-            if (napi_get_element(env, flat, index * EVENT_ARGUMENTS + field, &values[field]) != napi_ok) {
-                raise_last(env);
-                return false;
-            }
+        if (napi_get_element(env, list, from + index, &values[index]) != napi_ok) {
+            raise_last(env);
+            return false;
         }
-        if (!read_event(env, memory, values, &events[index]))
+    }
+    return true;
+}
+
+// Topic and data of each event; a topic that is undefined is that of the event before.
+static bool read_plain(napi_env env, arena *memory, napi_value plain, fanfare_event *events, uint32_t count)
+{
+    for (uint32_t index = 0; index < count; index++) {
+        fanfare_event *event = &events[index];
+        napi_valuetype type = napi_undefined;
+        napi_value values[PLAIN];
+        *event = (fanfare_event)FANFARE_EVENT_INIT;
+        if (!read_elements(env, plain, index * PLAIN, PLAIN, values))
+            return false;
+        napi_typeof(env, values[0], &type);
+        if (index > 0 && type == napi_undefined)
+            event->topic = events[index - 1].topic;
+        else if (!read_topic(env, memory, values[0], &event->topic))
+            return false;
+        if (!read_bytes(env, memory, values[1], "data", &event->data))
             return false;
     }
     return true;
 }
 
-static napi_value publish_all(napi_env env, arena *memory, fanfare_hub *hub, napi_value flat, uint32_t count)
+// What only some events have. `places` are of what is in `more`: REST times the event's place, and the field. A type that is undefined
+// is the last one that was given.
+static bool read_more(napi_env env, arena *memory, napi_value places, napi_value more, fanfare_event *events,
+                      uint32_t count)
+{
+    napi_typedarray_type type = napi_uint8_array;
+    napi_value buffer;
+    size_t length = 0, offset;
+    void *at = NULL;
+    if (napi_get_typedarray_info(env, places, &type, &length, &at, &buffer, &offset) != napi_ok
+        || type != napi_uint32_array) {
+        throw_type(env, "places", "a Uint32Array");
+        return false;
+    }
+    fanfare_str type_before = { NULL, 0 };
+    for (uint32_t index = 0; index < length; index++) {
+        napi_value value;
+        napi_valuetype kind = napi_undefined;
+        uint32_t place = ((const uint32_t *)at)[index];
+        if (place / REST >= count) {
+            throw_type(env, "places", "places of events");
+            return false;
+        }
+        fanfare_event *event = &events[place / REST];
+        if (!read_elements(env, more, index, 1, &value))
+            return false;
+        napi_typeof(env, value, &kind);
+        if (place % REST == 0 && kind == napi_undefined)
+            event->event = type_before;
+        else if (!read_field(env, memory, place % REST, value, event))
+            return false;
+        if (place % REST == 0)
+            type_before = event->event;
+    }
+    return true;
+}
+
+// One string: ids are ASCII without line feeds, which are between them. One that a handler dropped has none.
+static napi_value make_ids(napi_env env, arena *memory, const fanfare_published *done, uint32_t count)
+{
+    napi_value ids;
+    size_t length = 0;
+    for (uint32_t index = 0; index < count; index++)
+        length += done[index].events > 0 ? done[index].id_len + 1 : 1;
+    char *joined = arena_take(env, memory, length, 1), *at = joined;
+    if (!joined)
+        return NULL;
+    for (uint32_t index = 0; index < count; index++) {
+        if (done[index].events > 0) {
+            memcpy(at, done[index].id, done[index].id_len);
+            at += done[index].id_len;
+        }
+        *at++ = '\n';
+    }
+    TRY(env, napi_create_string_latin1(env, joined, length ? length - 1 : 0, &ids));
+    return ids;
+}
+
+static napi_value publish_all(napi_env env, arena *memory, fanfare_hub *hub, const napi_value *lists, uint32_t count)
 {
     fanfare_error err = FANFARE_ERROR_INIT;
-    napi_value ids;
     size_t failed = 0;
     fanfare_event *events = arena_take(env, memory, count, sizeof *events);
     fanfare_published *done = events ? arena_take(env, memory, count, sizeof *done) : NULL;
-    if (!done || !read_events(env, memory, flat, events, count))
+    if (!done || !read_plain(env, memory, lists[0], events, count)
+        || !read_more(env, memory, lists[1], lists[2], events, count))
         return NULL;
     for (uint32_t index = 0; index < count; index++)
         done[index] = (fanfare_published)FANFARE_PUBLISHED_INIT;
@@ -92,25 +188,15 @@ static napi_value publish_all(napi_env env, arena *memory, fanfare_hub *hub, nap
         throw_in_batch(env, &err, failed);
         return NULL;
     }
-    TRY(env, napi_create_array_with_length(env, count, &ids));
-    for (uint32_t index = 0; index < count; index++) {
-        napi_value id;
-        // One that a handler dropped has none.
-        if (done[index].events == 0)
-            TRY(env, napi_get_undefined(env, &id));
-        else
-            TRY(env, make_id(env, &done[index], &id));
-        TRY(env, napi_set_element(env, ids, index, id));
-    }
-    return ids;
+    return make_ids(env, memory, done, count);
 }
 
-// `publishBatch(hub, flat)`: seven values for each event; an array of ids.
+// `publishBatch(hub, plain, places, more)`: topic and data of each event; what some have besides, see `read_more`. The ids, see `make_ids`.
 napi_value publish_batch(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[2];
+    napi_value arguments[4];
     uint32_t length = 0;
-    if (!read_arguments(env, info, 2, arguments))
+    if (!read_arguments(env, info, 4, arguments))
         return NULL;
     fanfare_hub *hub = read_hub(env, arguments[0]);
     if (!hub)
@@ -118,7 +204,7 @@ napi_value publish_batch(napi_env env, napi_callback_info info)
     TRY(env, napi_get_array_length(env, arguments[1], &length));
     arena memory;
     arena_begin(&memory);
-    napi_value ids = publish_all(env, &memory, hub, arguments[1], length / EVENT_ARGUMENTS);
+    napi_value ids = publish_all(env, &memory, hub, arguments + 1, length / PLAIN);
     arena_end(&memory);
     return ids;
 }

@@ -16,6 +16,9 @@ struct chunk {
 // Most bytes that one UTF-8 character has: a string cut to fit ends at most three bytes before the end.
 #define CHARACTER 4
 
+// Bytes taken at once for short strings.
+#define BLOCK (64 * (size_t)1024)
+
 void arena_end(arena *memory)
 {
     while (memory->more) {
@@ -77,15 +80,16 @@ static void keep_broken(napi_env env, arena *memory, napi_value value, fanfare_s
 // A value that is a string, copied. Its NUL is behind it.
 static bool copy_string(napi_env env, arena *memory, napi_value value, fanfare_str *view)
 {
-    size_t room = sizeof memory->near_by - memory->used, length = 0;
-    char *place = memory->near_by + memory->used;
-    if (room > CHARACTER) {
-        if (napi_get_value_string_utf8(env, value, place, room, &length) != napi_ok) {
+    size_t length = 0;
+    char *place = memory->place;
+    if (memory->room > CHARACTER) {
+        if (napi_get_value_string_utf8(env, value, place, memory->room, &length) != napi_ok) {
             raise_last(env);
             return false;
         }
-        if (length + CHARACTER < room) {
-            memory->used += length + 1;
+        if (length + CHARACTER < memory->room) {
+            memory->place += length + 1;
+            memory->room -= length + 1;
             *view = (fanfare_str){ place, length };
             keep_broken(env, memory, value, view);
             return true;
@@ -95,12 +99,18 @@ static bool copy_string(napi_env env, arena *memory, napi_value value, fanfare_s
         raise_last(env);
         return false;
     }
-    place = arena_take(env, memory, length + 1, 1);
+    // A short one begins a block, in which those that come after it have room.
+    bool is_short = length < BLOCK / 4;
+    place = arena_take(env, memory, is_short ? BLOCK : length + 1, 1);
     if (!place)
         return false;
     if (napi_get_value_string_utf8(env, value, place, length + 1, &length) != napi_ok) {
         raise_last(env);
         return false;
+    }
+    if (is_short) {
+        memory->place = place + length + 1;
+        memory->room = BLOCK - length - 1;
     }
     *view = (fanfare_str){ place, length };
     keep_broken(env, memory, value, view);

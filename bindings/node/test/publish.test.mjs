@@ -94,6 +94,39 @@ test('a batch is published whole or not at all', async (t) => {
   assert.throws(() => hub.publishBatch([{ topic: 'a', dta: 'x' }]), /no option "dta"/);
 });
 
+test('a batch takes what single events take', async (t) => {
+  const hub = await hubFor(t);
+  const [reader, ann] = [{}, { client: 'ann' }].map((options) => hub.subscribe(['a', 'b'], options));
+  const batch = [];
+  // Texts on the stack, in blocks, and in memory of their own; topics and types as before, other, and none.
+  for (const length of [0, 1, 3_000, 6_100, 15_000, 16_383, 16_384, 70_000]) {
+    for (const letter of ['x', 'ü', '€', '😀']) {
+      const data = letter.repeat(length / letter.length);
+      const n = batch.length;
+      batch.push({ topic: n % 3 ? 'a' : 'b', data: n % 5 ? data : Buffer.from(data), ...(n % 4 ? { event: n % 7 ? 'e' : 'f' } : {}) });
+    }
+  }
+  batch.push({ topic: 'a', data: [1], event: undefined, id: 'own', except: 'ann', key: 'k', retry: 5 });
+  batch.push({ topic: 'a' }, { topic: 'a', event: null, data: '\uFFFD' });
+  const ids = hub.publishBatch(new Set(batch));
+  const wanted = batch.map(({ topic, data, event }) => [topic, typeof data === 'object' && !Buffer.isBuffer(data) ? '[1]' : String(data ?? ''), event ?? 'message']);
+  const events = await take(reader, batch.length);
+  assert.deepEqual(events.map(({ topic, data, event }) => [topic, data, event]), wanted);
+  assert.deepEqual(events.map(({ id }) => id), ids);
+  assert.equal(ids.at(-3), 'own');
+  assert.deepEqual((await take(ann, batch.length - 1)).map(({ id }) => id), ids.filter((id) => id !== 'own'));
+  const before = hub.stats().published;
+  for (const topic of [undefined, null, 5, Symbol('a'), {}]) {
+    for (const batch of [[{ topic }], [{ topic: 'a' }, { topic }], [{ topic }, { topic }]]) {
+      assert.throws(() => hub.publishBatch(batch), TypeError);
+    }
+  }
+  for (const wrong of [null, undefined, 5, 'ab', { topic: 'a', event: 5 }, { topic: 'a', retry: -1 }, { topic: 'a', data: 'a\uD800' }]) {
+    assert.throws(() => hub.publishBatch([{ topic: 'a', event: 'e' }, wrong]));
+  }
+  assert.equal(hub.stats().published, before);
+});
+
 // D9: hostile fields are refused by name, nothing is published, and a reader beside sees nothing.
 test('hostile fields', async (t) => {
   const hub = await hubFor(t);

@@ -138,6 +138,39 @@ def test_a_batch_is_whole_and_in_order(hub: fanfare.Hub) -> None:
     assert hub.publish_batch([]) == []
 
 
+def test_a_batch_takes_what_single_events_take(hub: fanfare.Hub) -> None:
+    wide = memoryview(b"eight by").cast("Q")
+    drafts: list[fanfare.Draft | tuple[Any, ...]] = [
+        ("long", "x" * 5_000),
+        ("bytes", b"a"),
+        ("array", bytearray(b"b")),
+        ("view", memoryview(b"abcdef")[::2]),
+        ("wide", wide),
+        ("accent-é", "ü"),
+        ("nothing",),
+        fanfare.Draft("all", "y", "type", "own-id", "somebody", "key", 1_500),
+        fanfare.Draft("all", "z", id="other-id", except_="me"),
+        fanfare.Draft("all", "", event="type"),
+    ]
+    topics = [str(draft[0]) for draft in drafts]
+    with hub.subscribe(*dict.fromkeys(topics), client="me") as reader:
+        ids = hub.publish_batch(drafts)
+        events = take(reader, len(drafts) - 1)
+        assert reader.next(0) is None, "one was not for us"
+    with hub.subscribe(*dict.fromkeys(topics), replay="all") as reader:
+        whole = take(reader, len(drafts))
+    assert ids[7:9] == ["own-id", "other-id"]
+    assert [event.id for event in whole] == ids
+    assert [event.topic for event in whole] == topics
+    assert [event.data for event in whole] == ["x" * 5_000, "a", "b", "ace", "eight by", "ü", "", "y", "z", ""]
+    assert [event.event for event in whole] == ["message"] * 7 + ["type", "message", "type"]
+    assert events == whole[:8] + whole[9:]
+    for wrong in [("t",) * 8, (), ("t", "x", 5), (5, "x"), ("t", None)]:
+        with pytest.raises(TypeError):
+            hub.publish_batch([("t", "good"), wrong])
+    assert hub.stats().published == len(drafts)
+
+
 def test_many_threads_publish_in_one_order() -> None:
     threads, each = 8, 500
     with fanfare.Hub(listen="127.0.0.1:0", history_events=threads * each) as hub:

@@ -1,6 +1,6 @@
 import fanfare = require('fanfare');
 
-async function main(): Promise<string> {
+async function main(): Promise<string | undefined> {
   const hub: fanfare.Fanfare = await fanfare.Fanfare.start();
   return hub.publish('t', 'x');
 }

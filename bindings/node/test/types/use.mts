@@ -5,10 +5,11 @@ import { createServer } from 'node:http';
 import { Fanfare, FanfareError, type FanfareEvent, type Gap, type Stats, type Stream } from 'fanfare';
 
 await using hub = await Fanfare.start({ listen: '127.0.0.1:0', 'history.events': 10, history: { age: '1h' } });
-const id: string = hub.publish('t', { n: 1 }, { event: 'e', retry: 5 });
+const id: string | undefined = hub.publish('t', { n: 1 }, { event: 'e', retry: 5 });
+if (id === undefined) throw new Error('a handler has dropped it');
 hub.publish('t', Buffer.from('x'));
 hub.publish('t');
-const ids: string[] = hub.publishBatch([{ topic: 't', data: 'x', key: 'k' }]);
+const ids: (string | undefined)[] = hub.publishBatch([{ topic: 't', data: 'x', key: 'k' }]);
 const stats: Stats = hub.stats();
 for await (const event of hub.subscribe(['a', 'b'], { since: id, lag: 'skip', signal: AbortSignal.timeout(5) })) {
   const gap: Gap | null = event.gap;
@@ -37,6 +38,8 @@ hub.response(new Request('http://a/'), {});
 await Fanfare.start({ authorize: () => 5 });
 // @ts-expect-error: a topic is text
 hub.publish(5, 'x');
+// @ts-expect-error: a handler may have dropped it
+const always: string = hub.publish('t', 'x');
 // @ts-expect-error: misspelt
 hub.publish('t', 'x', { evnt: 'e' });
 // @ts-expect-error: a policy that does not exist

@@ -8,13 +8,14 @@ looked at before the next call has filled it in again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import Any, TypeAlias
 
 from fanfare import _constants as c
 from fanfare._error import FanfareError
 from fanfare._event import Data, Draft, payload
-from fanfare._lib import Views, encode, ffi, lib, new_error, refused
+from fanfare._lib import encode, ffi, lib, new_error, refused
 from fanfare.errors import InvalidRetryError
 
 #: Most topic names that are kept encoded.
@@ -30,6 +31,15 @@ _PUBLISHED_SIZE = ffi.sizeof("fanfare_published")
 _NULL = ffi.NULL
 #: Texts that most events do not have, by the names of their parameters.
 _EXTRA = ("event", "id", "except_", "key")
+
+
+# Arrays of structures are packed by hand: to set a field of each costs more than all else of a batch.
+_pack = Struct("@13NQ2I").pack
+_UNPUBLISHED = bytes(ffi.buffer(ffi.new("fanfare_published *", {"size": _PUBLISHED_SIZE})))
+_ID_AT, _ID_LEN_AT = (ffi.offsetof("fanfare_published", field) for field in ("id", "id_len"))
+_ID_BYTES = ffi.sizeof(ffi.new("fanfare_published *").id)
+#: Length and text of every id.
+_ids = Struct(f"={_ID_LEN_AT}xI{_ID_AT - _ID_LEN_AT - 4}x{_ID_BYTES}s{_PUBLISHED_SIZE - _ID_AT - _ID_BYTES}x").iter_unpack
 
 
 class _Room:
@@ -157,36 +167,95 @@ def publish_full(hub: Any, draft: Draft) -> str:
     return result
 
 
-def _fill(event: Any, views: Views, draft: Draft) -> None:
-    event.size = _EVENT_SIZE
-    _check_text("topic", draft.topic)
-    views.text(event.topic, draft.topic)
-    for field, text in zip(_EXTRA, draft[2:6], strict=True):
-        if text is not None:
-            _check_text(field, text)
-            views.text(getattr(event, field.rstrip("_")), text)
-    views.text(event.data, payload(draft.data))
-    if draft.retry is not None:
-        check_retry(draft.retry)
-        event.retry_ms, event.flags = draft.retry, c.EVENT_RETRY
+class _Texts:
+    """The texts of many events, one behind the other. A place is an offset and a length; offset 0 is no text."""
+
+    __slots__ = ("parts", "used", "known")
+
+    def __init__(self) -> None:
+        self.parts = [b"\0"]
+        self.used = 1
+        #: Places of topics and types: most events of a batch share theirs.
+        self.known: dict[str, tuple[int, int]] = {}
+
+    def hold(self, text: bytes) -> tuple[int, int]:
+        at, length = self.used, len(text)
+        self.parts.append(text)
+        self.used = at + length
+        return at, length
+
+    def name(self, field: str, text: str) -> tuple[int, int]:
+        _check_text(field, text)
+        place = self.known.get(text)
+        if place is None:
+            place = self.known[text] = self.hold(encode(text))
+        return place
+
+    def rest(self, fields: Sequence[Any]) -> _Rest:
+        """What most events do not have: the places, flattened, and the last words of the structure."""
+        *named, retry = fields
+        places: _Rest = ()
+        for field, text in zip(_EXTRA, named, strict=True):
+            places += _NO_TEXT if text is None else self.name(field, text)
+        if retry is None:
+            return *places, 0, 0
+        check_retry(retry)
+        return *places, retry, c.EVENT_RETRY
+
+
+#: Places of four texts, `retry_ms`, `flags`.
+_Rest: TypeAlias = tuple[int, ...]
+_NO_TEXT = (0, 0)
+_NO_REST: _Rest = (0,) * 10
 
 
 def publish_batch(hub: Any, drafts: Iterable[Draft | tuple[Any, ...]]) -> list[str]:
     """Publishes all of them in one step, or none."""
-    listed = [draft if isinstance(draft, Draft) else Draft(*draft) for draft in drafts]
-    events = ffi.new("fanfare_event[]", len(listed))
-    done = ffi.new("fanfare_published[]", len(listed))
-    views, error, failed = Views(), new_error(), ffi.new("size_t *")
-    for index, draft in enumerate(listed):
+    texts = _Texts()
+    parts, known = texts.parts, texts.known
+    rows: list[tuple[int, int, int, int, _Rest]] = []
+    for draft in drafts:
+        rest = _NO_REST
+        if len(draft) == 2:
+            topic, data = draft
+        else:
+            topic, data, *more = draft if isinstance(draft, Draft) else Draft(*draft)
+            try:
+                rest = texts.rest(more)
+            except FanfareError as failure:
+                failure.index = len(rows)
+                raise
         try:
-            _fill(events[index], views, draft)
-        except FanfareError as failure:
-            failure.index = index
-            raise
-        done[index].size = _PUBLISHED_SIZE
-    status = lib.fanfare_publish_batch(hub, events, len(listed), done, failed, error)
+            body = data.encode()
+        except (AttributeError, UnicodeEncodeError):
+            # What is not bytes could change its length while this is under way.
+            body = bytes(payload(data))
+        place = known.get(topic) if type(topic) is str else None
+        if place is None:
+            place = texts.name("topic", topic)
+        # As `hold` does; a call for each event would cost as much as the rest.
+        at, length = texts.used, len(body)
+        parts.append(body)
+        texts.used = at + length
+        rows.append((*place, at, length, rest))
+    held = _from_buffer(b"".join(parts))
+    base = int(ffi.cast("uintptr_t", held))
+    packed = []
+    for topic, topic_len, data, data_len, rest in rows:
+        if rest is not _NO_REST:
+            event, event_len, id, id_len, except_, except_len, key, key_len, retry, flags = rest
+            rest = (
+                *(event and base + event, event_len, id and base + id, id_len),
+                *(except_ and base + except_, except_len, key and base + key, key_len, retry, flags),
+            )
+        packed.append(_pack(_EVENT_SIZE, base + topic, topic_len, base + data, data_len, *rest, 0))
+    events = _from_buffer("fanfare_event[]", b"".join(packed))
+    answers = bytearray(_UNPUBLISHED * len(rows))
+    done = _from_buffer("fanfare_published[]", answers)
+    error, failed = new_error(), ffi.new("size_t *")
+    status = lib.fanfare_publish_batch(hub, events, len(rows), done, failed, error)
     if status < 0:
         whole = refused(status, error)
         whole.index = int(failed[0])
         raise whole
-    return [_string(item.id).decode("ascii") for item in done]
+    return [id[:length].decode("ascii") for length, id in _ids(answers)]
