@@ -36,10 +36,13 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "soak",
-        usage: "",
+        usage: "[bindings]",
         help: "The long runs: ignored tests in files named soak_*, in release mode, h2spec, and\n\
-               the C ABI misused. Takes a while.",
-        run: |steps, _| soak(steps),
+               the C ABI misused. Takes a while. `bindings`: those of C, Python and Node alone.",
+        run: |steps, args| match args.first() {
+            None => soak(steps),
+            Some(_) => soak_bindings(steps),
+        },
     },
     Command {
         name: "h2spec",
@@ -328,10 +331,14 @@ fn soak(steps: &mut Steps) -> Result<()> {
     steps.step("release binary", build::release)?;
     steps.step("h2spec", h2spec::run)?;
     steps.step("long python suites", suites::python_soak)?;
+    soak_bindings(steps)?;
+    steps.step("long tests", build::soak)
+}
+
+fn soak_bindings(steps: &mut Steps) -> Result<()> {
     steps.step("the C ABI for long", native::soak)?;
     steps.step("the python binding for long", python_binding::soak)?;
-    steps.step("the node binding for long", node_binding::soak)?;
-    steps.step("long tests", build::soak)
+    steps.step("the node binding for long", node_binding::soak)
 }
 
 fn native_tests(steps: &mut Steps) -> Result<()> {
@@ -360,6 +367,7 @@ fn parse(args: &[String]) -> Result<&'static Command> {
         ("--prefix DIR", []) => bail!("`{name}` needs to know where{}", usage(command)),
         (_, []) => {}
         ("[--check]", [flag]) if flag == "--check" => {}
+        ("[bindings]", [part]) if part == "bindings" => {}
         ("--prefix DIR", [flag, dir]) if flag == "--prefix" && !dir.is_empty() => {}
         ("[--full|--smoke]", [flag]) if ["--full", "--smoke"].contains(&flag.as_str()) => {}
         ("[SECONDS]", [seconds]) if seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0) => {}
@@ -413,8 +421,10 @@ mod tests {
         assert_eq!(name("docs --check").unwrap(), "docs");
         assert_eq!(name("fuzz 30").unwrap(), "fuzz");
         assert_eq!(name("bench --full").unwrap(), "bench");
+        assert_eq!(name("soak bindings").unwrap(), "soak");
         for bad in [
             "tset",
+            "soak binding",
             "",
             "test now",
             "docs --chekc",
