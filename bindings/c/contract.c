@@ -166,11 +166,12 @@ static reader *find(const char *name)
 static fanfare_status load(char **words, size_t len, fanfare_error *err)
 {
     fanfare_handler handler = FANFARE_HANDLER_INIT;
-    only(words, len, "topics file bytes name");
+    only(words, len, "topics file bytes name settings");
     handler.topics = value(words, len, "topics");
     handler.file = value(words, len, "file");
     handler.bytes = value(words, len, "bytes");
     handler.name = value(words, len, "name");
+    handler.settings = value(words, len, "settings");
     return fanfare_load_handler(run.hub, &handler, NULL, err);
 }
 

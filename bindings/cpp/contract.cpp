@@ -174,11 +174,13 @@ private:
         } else if (what == "close" && len == 2) {
             return hub().close_topic(decode(words[1]));
         } else if (what == "load") {
-            const Fields fields(words, 1, "topics file bytes name");
+            const Fields fields(words, 1, "topics file bytes name settings");
+            const std::string settings = fields.text("settings");
             if (fields.has("file"))
-                hub().load_handler(fields.text("topics"), fields.text("file"));
+                hub().load_handler(fields.text("topics"), fields.text("file"), fanfare::HandlerSettings{ settings });
             else
-                hub().load_handler(fields.text("topics"), fields.text("name"), fields.text("bytes"));
+                hub().load_handler(fields.text("topics"), fields.text("name"), fields.text("bytes"),
+                                   fanfare::HandlerSettings{ settings });
         } else if (what == "unload" && len == 2) {
             return hub().unload_handler(decode(words[1]));
         } else if (what == "handlers") {

@@ -304,8 +304,9 @@ export class Fanfare extends EventEmitter<FanfareEvents> {
    * Loads an event handler behind those that are there: a component or core module of WebAssembly, from a file or from bytes
    * with a `name`. `topics` is a topic, or with a `*` at the end every topic that begins so. Resolves to its name when events pass
    * it: that of the file without its ending, or the one given, with a number if it is taken. Compiles on a thread of the pool.
+   * `settings` are this handler's alone, as they follow a file in the option `handlers`: `'event=vote;time=5ms;config.most=99'`.
    */
-  loadHandler(topics: string, source: string | URL | Uint8Array, options?: { name?: string }): Promise<string>;
+  loadHandler(topics: string, source: string | URL | Uint8Array, options?: { name?: string; settings?: string }): Promise<string>;
   /** Unloads a handler; with `data` its state stays for the next of its name. False if there is none of that name. */
   unloadHandler(name: string): boolean;
   /** The handlers and what they have done, in the order in which events pass them. */

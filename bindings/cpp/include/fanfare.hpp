@@ -196,6 +196,11 @@ struct SubscribeOptions {
     std::uint64_t user = 0;
 };
 
+/* What is set for one event handler alone, as it follows its file in the option `handlers`: `event=vote;time=5ms;config.most=99`. */
+struct HandlerSettings {
+    std::string_view text;
+};
+
 /* One thing that came. Its texts are views into what it was read from: see there how long they live. */
 class Item {
 public:
@@ -382,18 +387,21 @@ public:
     }
     /* Loads an event handler from bytes; gives its name, with a number behind it if that is taken. Compiling may take seconds. A
      * library without handlers, which is the default, refuses with FANFARE_ERR_UNSUPPORTED. */
-    std::string load_handler(std::string_view topics, std::string_view name, std::string_view bytes) {
+    std::string load_handler(std::string_view topics, std::string_view name, std::string_view bytes,
+                             HandlerSettings settings = {}) {
         fanfare_handler handler = detail::sized<fanfare_handler>();
         handler.topics = detail::view(topics);
         handler.name = detail::view(name);
         handler.bytes = detail::view(bytes);
+        handler.settings = detail::view(settings.text);
         return load(handler);
     }
     /* The same from a file, which names it. */
-    std::string load_handler(std::string_view topics, std::string_view file) {
+    std::string load_handler(std::string_view topics, std::string_view file, HandlerSettings settings = {}) {
         fanfare_handler handler = detail::sized<fanfare_handler>();
         handler.topics = detail::view(topics);
         handler.file = detail::view(file);
+        handler.settings = detail::view(settings.text);
         return load(handler);
     }
     /* False if there is none of that name. */

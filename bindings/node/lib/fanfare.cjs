@@ -22,7 +22,7 @@ const SUBSCRIBE = new Set(['since', 'replay', 'client', 'events', 'lag', 'signal
 const RESPOND = new Set(['topics', 'since', 'replay', 'client', 'events', 'lag', 'headers', 'greeting']);
 const ACCEPT = new Set([...RESPOND, 'handoff']);
 const STOP = new Set(['timeout']);
-const LOAD = new Set(['name']);
+const LOAD = new Set(['name', 'settings']);
 
 class Fanfare extends EventEmitter {
   #core;
@@ -123,7 +123,8 @@ class Fanfare extends EventEmitter {
       throw argument('source has to be the path of a file, or its bytes in a Buffer or a Uint8Array');
     }
     const file = source instanceof URL ? fileURLToPath(source) : source;
-    return native.loadHandler(this.#handle, topics, bytes ? undefined : file, bytes ? source : undefined, options.name);
+    return native.loadHandler(this.#handle, topics, bytes ? undefined : file, bytes ? source : undefined, options.name,
+      options.settings);
   }
 
   unloadHandler(name) {

@@ -52,7 +52,8 @@ static fanfare_str keep(char **at, fanfare_str text)
 static napi_value begin_loading(napi_env env, fanfare_hub *hub, const fanfare_handler *handler)
 {
     napi_value label, promise = NULL;
-    const size_t texts = handler->topics.len + handler->file.len + handler->bytes.len + handler->name.len;
+    const size_t texts = handler->topics.len + handler->file.len + handler->bytes.len + handler->name.len
+        + handler->settings.len;
     loading *job = calloc(1, sizeof *job + texts + 1);
     if (!job) {
         napi_throw_error(env, "ERR_OUT_OF_MEMORY", "no memory for a handler");
@@ -65,6 +66,7 @@ static napi_value begin_loading(napi_env env, fanfare_hub *hub, const fanfare_ha
     job->handler.file = keep(&at, handler->file);
     job->handler.bytes = keep(&at, handler->bytes);
     job->handler.name = keep(&at, handler->name);
+    job->handler.settings = keep(&at, handler->settings);
     job->info.size = sizeof job->info;
     job->err.size = sizeof job->err;
     if (napi_create_string_latin1(env, "fanfare", NAPI_AUTO_LENGTH, &label) == napi_ok
@@ -81,11 +83,11 @@ static napi_value begin_loading(napi_env env, fanfare_hub *hub, const fanfare_ha
     return NULL;
 }
 
-// `loadHandler(hub, topics, file, bytes, name)`: a promise of its name.
+// `loadHandler(hub, topics, file, bytes, name, settings)`: a promise of its name.
 napi_value load_handler(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[5], promise = NULL;
-    if (!read_arguments(env, info, 5, arguments))
+    napi_value arguments[6], promise = NULL;
+    if (!read_arguments(env, info, 6, arguments))
         return NULL;
     fanfare_hub *hub = read_hub(env, arguments[0]);
     if (!hub)
@@ -96,7 +98,8 @@ napi_value load_handler(napi_env env, napi_callback_info info)
     if (read_text(env, &memory, arguments[1], "topics", &handler.topics)
         && read_text(env, &memory, arguments[2], "file", &handler.file)
         && read_bytes(env, &memory, arguments[3], "bytes", &handler.bytes)
-        && read_text(env, &memory, arguments[4], "name", &handler.name))
+        && read_text(env, &memory, arguments[4], "name", &handler.name)
+        && read_text(env, &memory, arguments[5], "settings", &handler.settings))
         promise = begin_loading(env, hub, &handler);
     arena_end(&memory);
     return promise;

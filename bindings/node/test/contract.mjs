@@ -232,7 +232,8 @@ const COMMANDS = {
   },
   load(scenario, given) {
     const [topics, file, name] = [given.text('topics'), given.text('file'), given.text('name')];
-    return scenario.running.loadHandler(topics, file ?? given.bytes('bytes'), { name }).then(() => {});
+    const settings = given.text('settings');
+    return scenario.running.loadHandler(topics, file ?? given.bytes('bytes'), { name, settings }).then(() => {});
   },
   unload: (scenario, given) => scenario.running.unloadHandler(given.word()),
   handlers(scenario, given) {

@@ -205,7 +205,7 @@ class Scenario:
     def do_load(self, given: Words) -> None:
         file, name, topics = given.text("file"), given.text("name"), given.text("topics") or ""
         source: str | bytes = file if file is not None else given.bytes("bytes") or b""
-        self.running().load_handler(topics, source, name=name)
+        self.running().load_handler(topics, source, name=name, settings=given.text("settings"))
 
     def do_unload(self, given: Words) -> bool:
         return self.running().unload_handler(given.word())

@@ -40,6 +40,8 @@ await Fanfare.start({ authorize: () => 5 });
 hub.publish(5, 'x');
 // @ts-expect-error: a handler may have dropped it
 const always: string = hub.publish('t', 'x');
+const handler: string = await hub.loadHandler('t', new URL('file:///votes.wasm'), { settings: 'event=vote' });
+await hub.loadHandler('t', Buffer.from(handler), { name: 'h' });
 // @ts-expect-error: misspelt
 hub.publish('t', 'x', { evnt: 'e' });
 // @ts-expect-error: a policy that does not exist

@@ -197,10 +197,13 @@ class Hub:
 
     # Event handlers.
 
-    def load_handler(self, topics: str, source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> str:
+    def load_handler(
+        self, topics: str, source: str | os.PathLike[str] | bytes, *, name: str | None = None, settings: str | None = None
+    ) -> str:
         """Loads an event handler behind those that are there: a component or core module of WebAssembly, as the path of a file or as bytes
         with a `name`. `topics` is a topic, or with a `*` at the end every topic that begins so. Returns its name, which is that of the file
-        without its ending, with a number if it is taken. Compiling may take seconds; Python's lock is not held.
+        without its ending, with a number if it is taken. `settings` are this handler's alone, as they follow a file in the option
+        `handlers`: `"event=vote;time=5ms;config.most=99"`. Compiling may take seconds; Python's lock is not held.
         """
         handler, info = ffi.new("fanfare_handler *"), ffi.new("fanfare_handler_info *")
         handler.size, info.size = ffi.sizeof("fanfare_handler"), ffi.sizeof("fanfare_handler_info")
@@ -211,6 +214,7 @@ class Hub:
         else:
             views.text(handler.file, os.fspath(source))
         views.text(handler.name, name)
+        views.text(handler.settings, settings)
         self._handle.call(lib.fanfare_load_handler, handler, info)
         loaded: bytes = ffi.unpack(info.name, info.name_len)
         return loaded.decode()
