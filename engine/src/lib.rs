@@ -85,7 +85,7 @@ pub use journal::{
 pub use stats::{Stats, TopicStats};
 pub use subscription::{
     LagPolicy, Pulled, Start, SubscribeError, SubscribeOptions, Subscription, SubscriptionKey,
-    UnknownLagPolicy,
+    UnknownLagPolicy, pull_each,
 };
 pub use table::Key;
 pub use time::Timestamp;

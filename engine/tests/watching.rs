@@ -168,3 +168,36 @@ fn poll_is_pending_until_something_is_there() {
     engine.close_topic("t", NOW).unwrap();
     assert_eq!(reader.subscription.poll(&mut cx, &mut out, 1), Poll::Ready(Pulled::Ended));
 }
+
+#[test]
+fn a_crowd_is_woken_each_once() {
+    let engine = keeping(10);
+    let crowd: Vec<_> = (0..100).map(|_| (Reader::new(&engine, &["t"], Start::Live), Wakes::new())).collect();
+    let leave_holes = |at: &usize| at % 7 == 3;
+    let crowd: Vec<_> =
+        crowd.into_iter().enumerate().filter(|(at, _)| !leave_holes(at)).map(|(_, reader)| reader).collect();
+    for round in 0..3 {
+        for (reader, (_, waker)) in &crowd {
+            reader.watcher.take_dirty(&mut Vec::new());
+            reader.watcher.set_waker(waker);
+            assert!(reader.watcher.park());
+        }
+        put(&engine, "t", "x");
+        put(&engine, "t", "y");
+        assert!(crowd.iter().all(|(_, (wakes, _))| wakes.take() == 1), "round {round}");
+    }
+}
+
+#[test]
+fn who_leaves_its_last_open_topic_has_ended() {
+    let engine = keeping(10);
+    let reader = Reader::new(&engine, &["open", "closed"], Start::Live);
+    let (_, waker) = Wakes::new();
+    let mut frames = Vec::new();
+    let mut poll = || reader.subscription.poll(&mut Context::from_waker(&waker), &mut frames, 1000);
+    assert_eq!(poll(), Poll::Pending);
+    assert_eq!(engine.close_topic("closed", NOW), Ok(true));
+    assert_eq!(poll(), Poll::Pending);
+    assert!(reader.subscription.remove_topic("open"));
+    assert_eq!(poll(), Poll::Ready(Pulled::Ended));
+}

@@ -2,7 +2,8 @@
 //! tasks of one tokio thread, the same for Fanfare and for the broadcast channels that a user would pick instead.
 //!
 //! "fanfare" has one task and one watcher for each subscriber, as the channels have; "fanfare, one watcher" one of each for all
-//! of them, as the server's own lanes have.
+//! of them, as the server's own lanes have, and pulls for all of them together; "fanfare, one by one" the same, but pulls for
+//! each apart.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fanfare_engine::{Engine, Pulled, Start, SubscribeOptions, Subscription, Timestamp};
+use fanfare_engine::{Engine, Pulled, Start, SubscribeOptions, Subscription, Timestamp, pull_each};
 use fanfare_parts::{SIZE, drain, engine, publish, subscribe};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -78,9 +79,10 @@ impl Fanout for Fanfare {
     }
 }
 
-struct OneWatcher(Engine);
+/// `TOGETHER`: by one call for all.
+struct OneWatcher<const TOGETHER: bool>(Engine);
 
-impl Fanout for OneWatcher {
+impl<const TOGETHER: bool> Fanout for OneWatcher<TOGETHER> {
     fn new(runtime: &Runtime, round: &Arc<Round>) -> Self {
         let (engine, round) = (engine(), Arc::clone(round));
         let watcher = engine.watcher();
@@ -97,7 +99,13 @@ impl Fanout for OneWatcher {
                     if dirty.is_empty() && watcher.park() { Poll::Pending } else { Poll::Ready(()) }
                 })
                 .await;
-                if !dirty.is_empty() {
+                if dirty.is_empty() {
+                } else if TOGETHER {
+                    while pull_each(&readers, &mut frames, usize::MAX, |_, frames, pulled| {
+                        assert!(matches!(pulled, Pulled::More | Pulled::Idle), "the reader got {pulled:?}");
+                        round.took(frames.len());
+                    }) {}
+                } else {
                     for reader in &readers {
                         drain(reader, &mut frames);
                         round.took(frames.len());
@@ -180,7 +188,8 @@ fn bench<F: Fanout>(criterion: &mut Criterion, name: &str) {
 
 fn all(criterion: &mut Criterion) {
     bench::<Fanfare>(criterion, "fanfare");
-    bench::<OneWatcher>(criterion, "fanfare, one watcher");
+    bench::<OneWatcher<true>>(criterion, "fanfare, one watcher");
+    bench::<OneWatcher<false>>(criterion, "fanfare, one by one");
     bench::<Tokio>(criterion, "tokio broadcast");
     bench::<Async>(criterion, "async-broadcast");
 }

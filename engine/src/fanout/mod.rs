@@ -5,12 +5,13 @@
 //! that sleep. A watcher that has not looked yet is marked already, and one that is awake is not woken again, so
 //! the cost of publish is one atomic step per watcher, however many events come.
 //!
-//! **No lost wake-up.** A reader clears its marks *before* it looks into history; a publisher commits to history
-//! *before* it marks. Both use read-modify-write steps on the mark, so one of the two comes second and sees what the
-//! other did: either the reader sees the event, or the publisher sees the cleared mark and wakes.
+//! **No lost wake-up.** A reader takes its list *before* it looks into history; a publisher commits to history *before* it
+//! marks. Taking and marking are steps of one order (a lock, or read-modify-writes of the watcher's round), so one of the two
+//! comes second and sees what the other did: either the reader sees the event, or the publisher lists the topic anew and
+//! wakes.
 //!
-//! **Locks, in this order:** a watcher's interests → a topic's marks (shared by publishers) → a watcher's dirty list or
-//! waker. Wakers run after all locks are released.
+//! **Locks, in this order:** a watcher's interests → a topic's marks (shared by publishers) → a watcher's news. Wakers run
+//! after all locks are released.
 
 mod interests;
 #[cfg(all(test, loom))]

@@ -102,14 +102,12 @@ fn loom_who_looks_at_everything_misses_nothing() {
             let (more, watcher) = (Arc::clone(&more), watcher.clone());
             thread::spawn(move || more.interests.register(&watcher))
         };
-        watcher.set_waker(&Waker::from(Arc::clone(&bell)));
-        loop {
-            let _ = watcher.clear_dirty();
-            if topic.committed() == 2 {
-                break;
-            }
-            if watcher.park() {
+        let waker = Waker::from(Arc::clone(&bell));
+        watcher.clear();
+        while topic.committed() != 2 {
+            if watcher.rest(&waker) {
                 bell.wait();
+                watcher.clear();
             }
         }
         publisher.join().expect("no panic");

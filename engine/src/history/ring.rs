@@ -80,6 +80,7 @@ impl Ring {
     }
 
     /// Copies the frame at `index`.
+    #[inline]
     pub(crate) fn get(&self, index: u64) -> Found {
         if index >= self.state.tail() {
             return Found::NotYet;

@@ -18,7 +18,18 @@ impl Filter {
         }
     }
 
+    /// Whether every event is wanted.
+    #[inline]
+    pub(super) fn passes_all(&self) -> bool {
+        self.events.is_empty() && self.client.is_none()
+    }
+
+    #[inline]
     pub(super) fn passes(&self, frame: &Frame) -> bool {
+        self.passes_all() || self.chooses(frame)
+    }
+
+    fn chooses(&self, frame: &Frame) -> bool {
         let wanted = self.events.is_empty() || {
             let event = frame.event().unwrap_or("message");
             self.events.iter().any(|wanted| **wanted == *event)

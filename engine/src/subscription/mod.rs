@@ -30,6 +30,7 @@ mod filter;
 mod pull;
 mod replay;
 mod start;
+mod together;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,6 +38,7 @@ use std::str::FromStr;
 use std::task::{Context, Poll};
 
 pub use pull::Pulled;
+pub use together::pull_each;
 
 use crate::code::Code;
 use crate::core::{Core, WeakAny};
@@ -215,8 +217,8 @@ struct Shared {
     lag: LagPolicy,
     /// How many connections read through this cursor. Relaxed: shown to people, nothing depends on it.
     readers: AtomicUsize,
-    /// The last `poll` took all there was: unless something is dirty, the next one need not look. Relaxed: it says so to the
-    /// same reader, and the watcher's list orders it after what publishers did.
+    /// The last `poll` took all there was: unless there is news, the next one need not look. Relaxed: it says so to the same
+    /// reader, and the watcher's lock orders it after what publishers did.
     rested: AtomicBool,
     state: Mutex<State>,
 }
@@ -294,25 +296,24 @@ impl Subscription {
     /// Pulls, or, when there is nothing, arranges that `cx` is woken. For a subscription whose watcher nobody else
     /// parks; never gives `Ready(Idle)`.
     pub fn poll(&self, cx: &mut Context<'_>, out: &mut Vec<Frame>, max_bytes: usize) -> Poll<Pulled> {
-        let watcher = &self.0.watcher;
+        let Shared { watcher, rested, .. } = &*self.0;
+        if !rested.load(Ordering::Relaxed) {
+            watcher.clear();
+        } else if watcher.rest(cx.waker()) {
+            return Poll::Pending;
+        }
         loop {
-            let dirty = watcher.clear_dirty();
-            if self.0.rested.swap(false, Ordering::Relaxed) && !dirty {
-                // Nothing has come since.
-            } else {
-                let before = out.len();
-                match self.pull(out, max_bytes) {
-                    Pulled::Idle if out.len() == before => {}
-                    // Not `Pending`: the caller has frames to take.
-                    Pulled::Idle => {
-                        self.0.rested.store(true, Ordering::Relaxed);
-                        return Poll::Ready(Pulled::More);
-                    }
-                    pulled => return Poll::Ready(pulled),
-                }
+            // What comes from here on is in the pull, or news to `rest`.
+            let before = out.len();
+            let pulled = self.pull(out, max_bytes);
+            rested.store(pulled == Pulled::Idle, Ordering::Relaxed);
+            match pulled {
+                Pulled::Idle if out.len() == before => {}
+                // Not `Pending`: the caller has frames to take.
+                Pulled::Idle => return Poll::Ready(Pulled::More),
+                pulled => return Poll::Ready(pulled),
             }
-            watcher.set_waker(cx.waker());
-            if watcher.park() {
+            if watcher.rest(cx.waker()) {
                 return Poll::Pending;
             }
         }
@@ -367,6 +368,7 @@ impl Subscription {
         }
         let topic = start::add(&self.0.core, &self.0.watcher, name, self.0.lag, now, &mut state)?;
         topic.add_readers(self.0.readers.load(Ordering::Relaxed));
+        self.0.rested.store(false, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -376,6 +378,8 @@ impl Subscription {
         match state.remove(name) {
             None => false,
             Some(topic) => {
+                // Without it, all that is left may have ended.
+                self.0.rested.store(false, Ordering::Relaxed);
                 self.0.leave(&topic);
                 true
             }

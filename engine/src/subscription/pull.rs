@@ -45,6 +45,13 @@ pub(super) struct State {
     replay: Option<Replay>,
 }
 
+/// Where a reader of one topic stands in its ring.
+pub(super) struct Place {
+    topic: Arc<Topic>,
+    cursor: u64,
+    next: u64,
+}
+
 /// Whether the reader has got anything yet, and if not, what it may expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
@@ -247,6 +254,38 @@ impl State {
         }
     }
 
+    /// Where a reader of one topic's ring stands to whom nothing is due but what comes next there, as nearly all readers are.
+    fn plain(&self) -> Option<&Entry> {
+        let nothing_due =
+            self.greeting.is_empty() && self.gap.is_none() && !self.lapped && !self.from_journal;
+        match &self.entries[..] {
+            [only] if nothing_due && only.kept_from.is_none() && self.filter.passes_all() => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The place of a reader that gets what any other one gets that stands there.
+    pub(super) fn place(&self) -> Option<Place> {
+        let entry = self.plain()?;
+        Some(Place { topic: Arc::clone(&entry.topic), cursor: self.cursor, next: entry.next })
+    }
+
+    /// Goes from one place to another, past what another reader has pulled on that way. False, and nothing done, if this one
+    /// does not stand there, or has lost something.
+    #[inline]
+    pub(super) fn follow(&mut self, from: &Place, to: &Place) -> bool {
+        let stands = self.plain().is_some_and(|entry| {
+            Arc::ptr_eq(&entry.topic, &from.topic)
+                && (self.cursor, entry.next) == (from.cursor, from.next)
+                && entry.topic.ring.lost_through() <= self.cursor.max(entry.told)
+        });
+        if stands {
+            (self.cursor, self.entries[0].next) = (to.cursor, to.next);
+            self.arrival = Arrival::Present;
+        }
+        stands
+    }
+
     /// Whether what was let go of a topic, a reader would have got: it came back, or has had something of it.
     fn misses(&self, topic: &str) -> bool {
         self.entries.iter().any(|entry| *entry.topic.name == *topic && (entry.begun || !self.is_new))
@@ -345,6 +384,10 @@ impl State {
             }
             entry.next += 1;
             bytes += self.take(core, seq, frame, through, out);
+            if seq == through {
+                // Nothing up to there can follow: no need to look.
+                return self.caught_up(core, out, through);
+            }
         }
     }
 

@@ -135,9 +135,8 @@ impl Lane<'_> {
     }
 
     /// Looks again at the connections whose page has come; those that are gone by now are passed over.
-    pub(super) fn take_arrived(&mut self) {
+    pub(super) fn run_arrived(&mut self) {
         let mut arrived = std::mem::take(&mut self.arrived);
-        self.link.watcher.take_arrived(&mut arrived);
         for token in arrived.drain(..) {
             self.run_later(Key::from_token(Token(token as usize)));
         }

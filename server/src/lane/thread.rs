@@ -166,8 +166,8 @@ impl<'a> Lane<'a> {
         loop {
             self.take_inbox();
             // First the list, then history: see the watcher's contract.
-            self.link.watcher.take_dirty(&mut self.dirty);
-            self.take_arrived();
+            self.link.watcher.take_news(&mut self.dirty, &mut self.arrived);
+            self.run_arrived();
             for topic in self.dirty.drain(..) {
                 self.groups.mark_topic_dirty(topic);
             }
