@@ -78,6 +78,7 @@ fn sanitized() -> Result<()> {
             .args(args)
             .dir(&copy)
             .without_cargo_env()
+            .with_own_cache()
             .env("LD_PRELOAD", library.trim())
             .env("ASAN_OPTIONS", "detect_leaks=1:malloc_context_size=3")
             .env("LSAN_OPTIONS", format!("print_suppressions=0:suppressions={}", suppressions.display()))
@@ -97,6 +98,7 @@ pub(crate) fn test() -> Result<()> {
     Program::new("node")
         .args([with_handlers()?.join("test/handlers.test.mjs")])
         .without_cargo_env()
+        .with_own_cache()
         .env("WITH_HANDLERS", files::root().join("docs"))
         .limit(crate::build::HANG)
         .run()?;
@@ -119,6 +121,7 @@ pub(crate) fn soak() -> Result<()> {
         .args(["test/subscribe.test.mjs", "test/lifecycle.test.mjs"])
         .dir(NODE_BINDING)
         .without_cargo_env()
+        .with_own_cache()
         .env("FANFARE_SOAK", "1")
         .limit(LONG)
         .run()?;

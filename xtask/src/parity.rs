@@ -155,7 +155,7 @@ type Results = BTreeMap<String, bool>;
 /// Runs one runner; gives the lines of its scenarios by name.
 fn report(language: &str, program: Program, scenarios: &[PathBuf]) -> Result<Results> {
     let printed = native::scratch()?.join(format!("contract-{language}.txt"));
-    let ran = program.args(scenarios).output_to(&printed)?.limit(LIMIT).run();
+    let ran = program.with_own_cache().args(scenarios).output_to(&printed)?.limit(LIMIT).run();
     let text = files::read(&printed)?;
     text.lines().filter(|line| !line.starts_with("ok ")).for_each(say);
     ran.with_context(|| format!("the runner in {language}"))?;

@@ -105,5 +105,5 @@ pub(crate) fn soak() -> Result<()> {
 }
 
 fn python() -> Program {
-    Program::new(interpreter()).without_cargo_env()
+    Program::new(interpreter()).without_cargo_env().with_own_cache()
 }

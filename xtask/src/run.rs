@@ -101,6 +101,11 @@ impl Program {
         self
     }
 
+    /// What hubs keep for their next start goes below the target directory, not into the user's own cache.
+    pub(crate) fn with_own_cache(self) -> Self {
+        self.env("XDG_CACHE_HOME", files::target().join("cache"))
+    }
+
     /// Runs in a folder below the root.
     pub(crate) fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         let dir = dir.as_ref();

@@ -85,6 +85,7 @@ fn under_test(program: Program) -> Result<Program> {
     }
     Ok(program
         .without_cargo_env()
+        .with_own_cache()
         .env("FANFARE_BIN", build::binary())
         .env("FANFARE_CHROMIUM", install::browser()?)
         .limit(build::HANG))
