@@ -94,7 +94,7 @@ const C_TESTS: &[(&str, Build, Sizes)] = &[
     ("api", Build::Valgrind, &[]),
     ("ends", Build::Valgrind, &[]),
     ("crowd", Build::Valgrind, &[("CROWD", "100"), ("EVENTS", "100")]),
-    ("cycles", Build::Valgrind, &[("CYCLES", "10")]),
+    ("cycles", Build::Valgrind, &[]),
     ("process", Build::Valgrind, &[FORKS]),
     ("requests", Build::Valgrind, &[]),
     ("threads", Build::Valgrind, &[("RACE", "2000")]),
