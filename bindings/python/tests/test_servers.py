@@ -27,6 +27,8 @@ UVICORN = [*PYTHON, "uvicorn", "--port", "0", "--timeout-graceful-shutdown", "2"
 TLS = ["--ssl-certfile", "{cert}", "--ssl-keyfile", "{key}"]
 KINDS = {
     "uvicorn-h11-asyncio": Kind([*UVICORN, "--http", "h11", "--loop", "asyncio", "asgi_app:app"], True),
+    "uvicorn-h11-uvloop": Kind([*UVICORN, "--http", "h11", "--loop", "uvloop", "asgi_app:app"], True),
+    "uvicorn-httptools-asyncio": Kind([*UVICORN, "--http", "httptools", "--loop", "asyncio", "asgi_app:app"], True),
     "uvicorn-httptools-uvloop": Kind([*UVICORN, "--http", "httptools", "--loop", "uvloop", "asgi_app:app"], True),
     "uvicorn-tls": Kind([*UVICORN, *TLS, "asgi_app:app"], False, tls=True),
     "hypercorn": Kind([*PYTHON, "hypercorn", "-b", "127.0.0.1:0", "--graceful-timeout", "2", "asgi_app:app"], False),
