@@ -64,12 +64,31 @@ impl Hub {
         assert_eq!(status, 200, "{body}");
     }
 
+    /// Memory that the process holds, in KiB.
+    pub fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.running.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("has it");
+        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+    }
+
+    /// What `/stats` says of its store.
+    pub fn store(&self) -> serde_json::Value {
+        let mut socket = connect(&self.address);
+        write!(socket.get_mut(), "GET /stats HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("is sent");
+        let (_, body) = answer(&mut socket).expect("an answer");
+        serde_json::from_str::<serde_json::Value>(&body).expect("JSON")["store"].clone()
+    }
+
     pub fn read(&self, topic: &str, query: &str, last_event_id: Option<&str>) -> Stream {
+        self.read_path(&format!("/events/{topic}?{query}"), last_event_id)
+    }
+
+    pub fn read_path(&self, path: &str, last_event_id: Option<&str>) -> Stream {
         let mut socket = connect(&self.address);
         let id = last_event_id.map_or(String::new(), |id| format!("last-event-id: {id}\r\n"));
         // HTTP/1.0: the stream as it is, without chunks.
-        write!(socket.get_mut(), "GET /events/{topic}?{query} HTTP/1.0\r\nhost: localhost\r\n{id}\r\n")
-            .expect("is sent");
+        write!(socket.get_mut(), "GET {path} HTTP/1.0\r\nhost: localhost\r\n{id}\r\n").expect("is sent");
         let mut line = String::new();
         while socket.read_line(&mut line).expect("a head") > 2 {
             line.clear();
@@ -179,9 +198,9 @@ pub fn killed_it_loses_nothing(rounds: u64) {
         let mut reader = hub.read("t", "replay=all", got.last().map(|event| event.id.as_str()));
         thread::scope(|scope| {
             for publisher in 0..4 {
-                let (address, acknowledged) = (hub.address.clone(), &acknowledged);
+                // Connected before it may be killed.
+                let (mut socket, acknowledged) = (connect(&hub.address), &acknowledged);
                 scope.spawn(move || {
-                    let mut socket = connect(&address);
                     for n in 0.. {
                         let data = format!("{round}/{publisher}/{n}");
                         match publish(&mut socket, "t", &data) {
@@ -232,9 +251,15 @@ pub struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
     pub fn new() -> Self {
+        Self::of(512)
+    }
+
+    /// With room for so many KiB.
+    pub fn of(kib: u32) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"]).arg(dir.path()).status();
+        let size = format!("size={kib}k");
+        let mounted = mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).status();
         assert!(
             mounted.expect("runs mount").success(),
             "this test mounts a small tmpfs, for which it has to be root"

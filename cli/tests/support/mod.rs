@@ -5,11 +5,13 @@
     reason = "compiled into several test programs, each of which uses a part"
 )]
 
+pub mod crash;
 pub mod history;
 pub mod state;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -105,7 +107,7 @@ impl Drop for Running {
 }
 
 /// Lines as they come.
-pub struct Lines(Receiver<String>);
+pub struct Lines(Mutex<Receiver<String>>);
 
 impl Lines {
     fn of(stream: impl std::io::Read + Send + 'static) -> Self {
@@ -118,18 +120,22 @@ impl Lines {
                 }
             }
         });
-        Self(receiver)
+        Self(Mutex::new(receiver))
+    }
+
+    fn within(&self, time: Duration) -> Result<String, mpsc::RecvTimeoutError> {
+        self.0.lock().expect("no panic").recv_timeout(time)
     }
 
     /// The next line.
     pub fn next(&self) -> String {
-        self.0.recv_timeout(WATCHDOG).expect("a line")
+        self.within(WATCHDOG).expect("a line")
     }
 
     /// The next line that contains `part`; others are passed over.
     pub fn find(&self, part: &str) -> String {
         loop {
-            let line = self.0.recv_timeout(WATCHDOG).unwrap_or_else(|_| panic!("no line with {part:?}"));
+            let line = self.within(WATCHDOG).unwrap_or_else(|_| panic!("no line with {part:?}"));
             if line.contains(part) {
                 return line;
             }
@@ -138,7 +144,7 @@ impl Lines {
 
     /// Everything up to the end of the stream.
     pub fn rest(&self) -> Vec<String> {
-        std::iter::from_fn(|| self.0.recv_timeout(WATCHDOG).ok()).collect()
+        std::iter::from_fn(|| self.within(WATCHDOG).ok()).collect()
     }
 }
 

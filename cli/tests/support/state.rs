@@ -86,9 +86,9 @@ pub fn killed_the_count_agrees(rounds: u64) {
         let acknowledged: u64 = thread::scope(|scope| {
             let publishers: Vec<_> = (0..4)
                 .map(|publisher| {
-                    let address = hub.address.clone();
+                    // Connected before it may be killed.
+                    let (mut socket, topic) = (connect(&hub.address), format!("t/{publisher}"));
                     scope.spawn(move || {
-                        let (mut socket, topic) = (connect(&address), format!("t/{publisher}"));
                         let mut taken = 0;
                         for n in 0.. {
                             let data = ["x", "x", "no", "x", "trap"][n % 5];
