@@ -176,7 +176,24 @@ pub struct ReadRequest {
     answer: Option<Answer>,
 }
 
-pub(crate) type Answer = Box<dyn FnOnce(Result<StoredPage, JournalError>) + Send>;
+pub(crate) type Answer = Box<dyn FnOnce(Result<StoredPage, JournalError>) -> Lent + Send>;
+
+/// A page that a reader has got, for who wants its memory back.
+pub struct Lent(Option<Box<dyn Fn() + Send>>);
+
+impl Lent {
+    pub(crate) fn new(take_back: Option<Box<dyn Fn() + Send>>) -> Self {
+        Self(take_back)
+    }
+
+    /// Takes back what the reader has not handed out yet, and drops it, on this thread. The reader misses nothing: when it reads
+    /// on, it asks for the rest anew. Nothing happens to a page that is handed out, or whose reader has gone.
+    pub fn take_back(&self) {
+        if let Some(take_back) = &self.0 {
+            take_back();
+        }
+    }
+}
 
 /// A page of stored events.
 #[derive(Clone, Debug, Default)]
@@ -196,7 +213,7 @@ pub struct StoredPage {
     pub more: bool,
     /// It was to begin behind an id that no stored event has, or several have.
     pub unknown: bool,
-    /// Dropped when the reader has handed out what is in the page, or has gone.
+    /// Dropped when the reader has handed out what is in the page, or has gone, or it was [taken back](Lent::take_back).
     pub held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -260,10 +277,8 @@ impl ReadRequest {
     }
 
     /// Gives the page to the reader and wakes it.
-    pub fn answer(mut self, page: Result<StoredPage, JournalError>) {
-        if let Some(answer) = self.answer.take() {
-            answer(page);
-        }
+    pub fn answer(mut self, page: Result<StoredPage, JournalError>) -> Lent {
+        self.answer.take().map_or_else(|| Lent::new(None), |answer| answer(page))
     }
 }
 
@@ -272,6 +287,12 @@ impl Drop for ReadRequest {
         if let Some(answer) = self.answer.take() {
             answer(Err(JournalError::Failed("the store does not read any more".into())));
         }
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lent")
     }
 }
 

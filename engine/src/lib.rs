@@ -79,7 +79,7 @@ pub use handler::{
 pub use history::TopicKey;
 pub use id::{Epoch, EventId, InvalidEpoch, MAX_ID_BYTES, is_valid_id};
 pub use journal::{
-    Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement, StateChanges, StateValue,
+    Journal, JournalError, JournalStats, Lent, ReadFrom, ReadRequest, Settlement, StateChanges, StateValue,
     StoredGap, StoredPage, StoredState, Ticket,
 };
 pub use stats::{Stats, TopicStats};

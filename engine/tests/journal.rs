@@ -557,3 +557,45 @@ fn a_page_is_given_back_when_it_is_handed_out() {
     assert_eq!(reader.idle(), numbers(2..=20));
     assert_eq!(memory.held(), 0);
 }
+
+#[test]
+fn a_page_that_is_taken_back_is_read_again() {
+    let memory = Memory::new();
+    let engine = memory.engine(2);
+    let own = Draft { id: Some("own".into()), ..Draft::new("t", "1") };
+    assert_eq!(engine.publish(own, NOW).expect("is taken").seq, 1);
+    put_numbers(&engine, 2..=20);
+    let starts = [
+        (Start::All, 1),
+        (Start::Last(15), 6),
+        (after(4), 5),
+        (Start::After("own".into()), 2),
+        (Start::After("nobody's".into()), 1),
+    ];
+    for (start, first) in starts {
+        // Before it is looked at, and after one event, two events, ..
+        for every in 0..5 {
+            let unknown = start == Start::After("nobody's".into());
+            let reader = Reader::new(&engine, &["t"], start.clone());
+            let (mut frames, mut seen) = (Vec::new(), 0);
+            // It asks for its first page.
+            let _ = reader.subscription.pull(&mut frames, 1);
+            memory.take_back();
+            assert_eq!(memory.held(), 0, "nobody holds anything");
+            while frames.len() < 20 - first + 1 + usize::from(unknown) {
+                let _ = reader.subscription.pull(&mut frames, 1);
+                if frames.len() > seen + every {
+                    seen = frames.len();
+                    memory.take_back();
+                    assert_eq!(memory.held(), 0);
+                }
+            }
+            let data: Vec<String> = frames.iter().map(|frame| frame.data().into_owned()).collect();
+            let told = usize::from(unknown);
+            assert_eq!(data[told..], numbers(first as u64..=20), "{start:?}, every {every}");
+            assert_eq!(frames[0].is_gap(), unknown);
+            put(&engine, "other", "x");
+            assert_eq!(reader.idle(), nothing());
+        }
+    }
+}

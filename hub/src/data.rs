@@ -1,12 +1,11 @@
 //! History on disk: the store as the engine's journal, its options, and the threads that read pages and let go of what is
 //! old. The variant of this module without the feature `store` is `no_data`.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +17,9 @@ use fanfare_engine::{
 use fanfare_store::{
     Change, Durability, ErrorKind, Event, Gap, GapCause, PageLimits, Store, Topics, UnknownWord,
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::lending::{PageBytes, Waiters};
 
 pub use fanfare_store::{Config as StoreConfig, Error as OpenError};
 
@@ -44,7 +45,8 @@ fanfare_engine::options! {
         /// error. A folder that another process uses is refused always.
         ["data.on_fault"] on_fault: OnFault = Kind::Choice(&["refuse", "strict", "memory"]), "refuse";
         /// Memory for pages of history on disk that wait to be written to their readers, of all readers together. When it gets
-        /// scarce pages get smaller; when it is used up, readers of old events wait for others to take theirs.
+        /// scarce pages get smaller; when it is used up, readers of old events wait for others to take theirs. Who takes nothing for
+        /// `timeouts.write` meanwhile loses what it holds, and reads it again when it goes on.
         ["history.replay_bytes"] replay_bytes: u64 = Kind::Bytes { min: 64 << 10, max: 1 << 30 }, "32MiB";
     }
 }
@@ -89,30 +91,17 @@ struct Shared {
     store: Arc<Store>,
     durability: Durability,
     replay_bytes: u64,
+    /// How long a reader may keep a page that others wait for.
+    patience: Duration,
     waiting: Arc<Waiters>,
     pages: AtomicU64,
     page_events: AtomicU64,
 }
 
-/// Who reads pages waits for requests, and for room.
-#[derive(Default)]
-struct Waiters {
-    work: Mutex<Work>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Work {
-    requests: VecDeque<ReadRequest>,
-    /// Bytes of pages that readers hold.
-    held: u64,
-    stopping: bool,
-}
-
-/// Opens the store, if a folder is set.
-pub(crate) fn open(data: &Config, store: StoreConfig) -> Result<Option<Data>, OpenError> {
+/// Where memory for pages is short, a reader has to go on within `patience`, or reads what is left of its page anew.
+pub(crate) fn open(data: &Config, store: StoreConfig, patience: Duration) -> Result<Option<Data>, OpenError> {
     let Some(dir) = &data.dir else { return Ok(None) };
-    match open_in(dir, data, store) {
+    match open_in(dir, data, store, patience) {
         Ok(opened) => Ok(Some(opened)),
         Err(error)
             if data.on_fault == OnFault::Memory
@@ -125,7 +114,7 @@ pub(crate) fn open(data: &Config, store: StoreConfig) -> Result<Option<Data>, Op
     }
 }
 
-fn open_in(dir: &Path, data: &Config, store: StoreConfig) -> Result<Data, OpenError> {
+fn open_in(dir: &Path, data: &Config, store: StoreConfig, patience: Duration) -> Result<Data, OpenError> {
     let durability = store.durability;
     let store = Arc::new(Store::open(dir, store)?);
     if data.on_fault == OnFault::Strict {
@@ -134,7 +123,7 @@ fn open_in(dir: &Path, data: &Config, store: StoreConfig) -> Result<Data, OpenEr
     for damage in store.damages() {
         tracing::warn!(?damage, "history on disk is damaged; the rest is served");
     }
-    let data = Data::start(Arc::clone(&store), durability, data.replay_bytes)
+    let data = Data::start(Arc::clone(&store), durability, data.replay_bytes, patience)
         .map_err(|error| OpenError::io("start a thread for it", dir, None, &error))?;
     let stats = store.stats();
     tracing::info!(dir = %dir.display(), events = stats.events, bytes = stats.bytes, %durability, "history opened");
@@ -142,11 +131,17 @@ fn open_in(dir: &Path, data: &Config, store: StoreConfig) -> Result<Data, OpenEr
 }
 
 impl Data {
-    fn start(store: Arc<Store>, durability: Durability, replay_bytes: u64) -> std::io::Result<Self> {
+    fn start(
+        store: Arc<Store>,
+        durability: Durability,
+        replay_bytes: u64,
+        patience: Duration,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             store,
             durability,
             replay_bytes,
+            patience,
             waiting: Arc::default(),
             pages: AtomicU64::new(0),
             page_events: AtomicU64::new(0),
@@ -203,23 +198,29 @@ impl Shared {
         while !work.stopping {
             let left = self.replay_bytes.saturating_sub(work.held);
             let Some(request) = work.requests.pop_front_if(|_| left > 0) else {
-                self.waiting.changed.wait(&mut work);
+                self.waiting.wait_for_room(&mut work, self.patience);
                 continue;
             };
             let max_bytes = usize::try_from(left / SHARE).unwrap_or(usize::MAX).max(LEAST);
-            parking_lot::MutexGuard::unlocked(&mut work, || {
+            MutexGuard::unlocked(&mut work, || {
                 if request.is_wanted() {
-                    let page = self.page(&request, max_bytes).map_err(|error| {
-                        tracing::warn!(%error, "a page of history cannot be read: its reader is ended");
-                        failed(error)
-                    });
-                    request.answer(page);
+                    match self.page(&request, max_bytes) {
+                        Ok((page, held)) => self.waiting.lend(&held, request.answer(Ok(page))),
+                        Err(error) => {
+                            tracing::warn!(%error, "a page of history cannot be read: its reader is ended");
+                            request.answer(Err(failed(error)));
+                        }
+                    }
                 }
             });
         }
     }
 
-    fn page(&self, request: &ReadRequest, max_bytes: usize) -> Result<StoredPage, OpenError> {
+    fn page(
+        &self,
+        request: &ReadRequest,
+        max_bytes: usize,
+    ) -> Result<(StoredPage, Weak<PageBytes>), OpenError> {
         let names: Vec<&str> = request.topics.iter().map(|name| &**name).collect();
         let limits = PageLimits { events: request.max_events, bytes: request.max_bytes.min(max_bytes) };
         let place = self.place(&names, &request.from)?;
@@ -235,10 +236,10 @@ impl Shared {
         self.page_events.fetch_add(page.events.len() as u64, Ordering::Relaxed);
         let size = |event: &Event| EVENT_BYTES + event.draft.data.len() as u64;
         let bytes = page.events.iter().map(size).sum();
-        self.waiting.work.lock().held += bytes;
-        let held = PageBytes { bytes, waiting: Arc::clone(&self.waiting) };
-        Ok(StoredPage {
-            held: Some(Arc::new(held)),
+        let held = Waiters::count(&self.waiting, bytes);
+        let weak = Arc::downgrade(&held);
+        let page = StoredPage {
+            held: Some(held),
             after,
             events: page.events.into_iter().map(|event| (event.position, event.draft)).collect(),
             gaps: page
@@ -254,7 +255,8 @@ impl Shared {
             through: page.through,
             more: page.more,
             unknown: place.is_none(),
-        })
+        };
+        Ok((page, weak))
     }
 
     /// The position behind which to read; none if nothing says where an id is.
@@ -289,7 +291,7 @@ impl Shared {
             if work.stopping {
                 return;
             }
-            parking_lot::MutexGuard::unlocked(&mut work, || {
+            MutexGuard::unlocked(&mut work, || {
                 let error = match self.store.retain(now_ms()) {
                     Err(error) => Some(error),
                     Ok(_) => self.store.stats().failing,
@@ -305,21 +307,6 @@ impl Shared {
                 failing = error;
             });
         }
-    }
-}
-
-/// The bytes of a page, until its reader has handed it out.
-struct PageBytes {
-    bytes: u64,
-    waiting: Arc<Waiters>,
-}
-
-impl Drop for PageBytes {
-    fn drop(&mut self) {
-        let mut work = self.waiting.work.lock();
-        work.held -= self.bytes;
-        drop(work);
-        self.waiting.changed.notify_all();
     }
 }
 

@@ -55,6 +55,11 @@ fn pages() -> Vec<fanfare_server::Page> {
     Vec::new()
 }
 
+/// The option `timeouts.write`.
+pub(crate) fn write_timeout(config: &Config) -> Duration {
+    config.write_timeout
+}
+
 /// The option `lag`.
 pub(crate) fn lag(config: &Config) -> LagPolicy {
     config.lag

@@ -37,7 +37,7 @@ impl Hub {
         // Where history starts empty, the ids of any earlier run mean nothing: a new epoch says so. A store brings its own.
         engine_config.epoch = Epoch::from_seed(random()?);
         engine_config.hash_seed = random()?;
-        let data = data::open(&data, store).map_err(StartError::Data)?;
+        let data = data::open(&data, store, http::write_timeout(&server)).map_err(StartError::Data)?;
         let engine = match &data {
             Some(data) => data.engine(engine_config),
             None => Engine::new(engine_config),

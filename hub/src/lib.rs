@@ -34,6 +34,9 @@ mod http;
 pub use http::{Clock, StopReport, embed};
 
 #[cfg(feature = "store")]
+mod lending;
+
+#[cfg(feature = "store")]
 pub mod data;
 #[cfg(not(feature = "store"))]
 #[path = "no_data.rs"]

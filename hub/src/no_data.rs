@@ -1,6 +1,7 @@
 //! A hub without a store: history is in memory. The other variant of this module is `data`.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use fanfare_engine::options::{OptionError, OptionSpec};
 use fanfare_engine::{Config as EngineConfig, ConfigError, Engine};
@@ -48,6 +49,6 @@ impl Data {
 }
 
 /// Opens nothing.
-pub(crate) fn open(_: &Config, _: StoreConfig) -> Result<Option<Data>, OpenError> {
+pub(crate) fn open(_: &Config, _: StoreConfig, _: Duration) -> Result<Option<Data>, OpenError> {
     Ok(None)
 }

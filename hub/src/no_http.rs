@@ -152,6 +152,11 @@ impl Drop for Http {
     }
 }
 
+/// Nobody writes to connections: what the option `timeouts.write` is by default.
+pub(crate) fn write_timeout(_: &Config) -> Duration {
+    Duration::from_secs(30)
+}
+
 pub(crate) fn lag(_: &Config) -> LagPolicy {
     LagPolicy::default()
 }

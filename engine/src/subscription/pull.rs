@@ -3,7 +3,7 @@
 use super::LagPolicy;
 use super::entry::Entry;
 use super::filter::Filter;
-use super::replay::{Answer, Item, Replay};
+use super::replay::{Answer, Item, Next, Replay};
 use crate::core::Core;
 use crate::fanout::Watcher;
 use crate::history::Found;
@@ -205,31 +205,26 @@ impl State {
                 }
                 Answer::NotAsked => {}
             }
-            while let Some(replay) = &mut self.replay
-                && let Some(next) = replay.next()
-            {
-                let last = match next {
-                    Item::Frame(frame) => frame.seq(),
-                    Item::Gap(gap) => gap.last,
-                    Item::Gone(seq, _) => *seq,
-                };
-                if last > limit {
-                    // On disk, and not committed yet or not for this pull.
-                    return Some(if bytes > 0 { Pulled::More } else { Pulled::Idle });
-                }
+            while let Some(replay) = &mut self.replay {
                 if bytes >= max_bytes && bytes > 0 {
                     return Some(Pulled::More);
                 }
-                match replay.pop() {
-                    Some(Item::Frame(frame)) => bytes += self.hand_out(core, frame, limit, out),
+                let item = match replay.next(limit) {
+                    Next::Item(item) => item,
+                    Next::None => break,
+                    // On disk, and not committed yet or not for this pull.
+                    Next::Beyond => return Some(if bytes > 0 { Pulled::More } else { Pulled::Idle }),
+                };
+                let last = item.last();
+                match item {
+                    Item::Frame(frame) => bytes += self.hand_out(core, frame, limit, out),
                     // What was let go before its first event, a first visit has not missed.
-                    Some(Item::Gap(gap)) if gap.let_go && self.is_first_visit() => {}
+                    Item::Gap(gap) if gap.let_go && self.is_first_visit() => {}
                     // The same of one topic.
-                    Some(Item::Gone(_, topic)) if !self.misses(&topic) => {}
-                    Some(Item::Gap(_) | Item::Gone(..)) => {
+                    Item::Gone(_, topic) if !self.misses(&topic) => {}
+                    Item::Gap(_) | Item::Gone(..) => {
                         self.gap.get_or_insert_with(|| core.id_of(self.cursor).to_string().into());
                     }
-                    None => {}
                 }
                 self.cursor = self.cursor.max(last);
             }

@@ -7,7 +7,8 @@
 //! ```
 //! A page is complete up to a position, and so are the rings behind what they have lost. Where the second is not behind the
 //! first, reading goes on in the rings: no hole, and nothing twice, because both count the same positions. One page at a
-//! time is asked for, and the next when it has been handed out, so a reader holds one page however slow it is.
+//! time is asked for, and the next when it has been handed out, so a reader holds one page however slow it is. The journal may
+//! take what is left of it back: then the rest is asked for anew, behind what has been handed out.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use crate::core::Core;
 use crate::fanout::Watcher;
 use crate::history::TopicKey;
 use crate::id::Epoch;
-use crate::journal::{JournalError, ReadFrom, ReadRequest, StoredGap, StoredPage};
+use crate::journal::{JournalError, Lent, ReadFrom, ReadRequest, StoredGap, StoredPage};
 use crate::sync::{Arc, Mutex};
 use crate::time::Timestamp;
 use crate::wire::{Frame, NewFrame};
@@ -26,10 +27,10 @@ pub(super) struct Replay {
     first: Option<ReadFrom>,
     /// The id that it begins behind, until a page says where that is.
     id: Option<Arc<str>>,
-    asked: Option<Arc<Slot>>,
-    items: VecDeque<Item>,
-    /// What the journal wants back when there are no more of them.
-    held: Held,
+    /// The page that was asked for, until it is handed out.
+    slot: Option<Arc<Slot>>,
+    /// It has come, and is being handed out.
+    begun: bool,
     /// Everything up to here has come.
     through: u64,
 }
@@ -40,6 +41,15 @@ pub(super) enum Item {
     Gap(StoredGap),
     /// At a position, an event of a topic is gone, and perhaps others before it.
     Gone(u64, Arc<str>),
+}
+
+/// What a page has next.
+pub(super) enum Next {
+    Item(Item),
+    /// Something, but not yet.
+    Beyond,
+    /// Nothing, or there is no page.
+    None,
 }
 
 /// Whether there is a page.
@@ -55,7 +65,7 @@ pub(super) enum Answer {
     Failed,
 }
 
-/// Where the page that was asked for is put.
+/// Where the page that was asked for is put, and handed out of.
 struct Slot {
     state: Mutex<SlotState>,
     watcher: Watcher,
@@ -64,15 +74,24 @@ struct Slot {
 
 #[derive(Default)]
 struct SlotState {
-    page: Option<Result<Rendered, JournalError>>,
+    page: Page,
     /// What the watcher is told when the page comes.
     token: Option<u64>,
 }
 
-type Held = Option<Arc<dyn Any + Send + Sync>>;
+#[derive(Default)]
+enum Page {
+    #[default]
+    Awaited,
+    Failed,
+    There(Rendered),
+    /// The journal has what was left of it.
+    TakenBack,
+}
 
 struct Rendered {
-    held: Held,
+    /// What the journal wants back with the last item.
+    held: Option<Arc<dyn Any + Send + Sync>>,
     after: u64,
     unknown: bool,
     items: VecDeque<Item>,
@@ -85,15 +104,15 @@ impl Replay {
             ReadFrom::AfterId(id) => Some(Arc::clone(id)),
             ReadFrom::After(_) | ReadFrom::Last(_) => None,
         };
-        Self { first: Some(first), id, asked: None, items: VecDeque::new(), held: None, through: 0 }
+        Self { first: Some(first), id, slot: None, begun: false, through: 0 }
     }
 
     /// If a page was asked for and has not been taken, lets the watcher list `token` when it is there, which may be now.
     pub(super) fn wait_as(&self, token: u64) -> bool {
-        let Some(slot) = &self.asked else { return false };
+        let Some(slot) = self.slot.as_ref().filter(|_| !self.begun) else { return false };
         let mut state = slot.state.lock();
         state.token = Some(token);
-        let is_there = state.page.is_some();
+        let is_there = !matches!(state.page, Page::Awaited);
         drop(state);
         if is_there {
             slot.watcher.arrive(slot.topic, Some(token));
@@ -103,29 +122,55 @@ impl Replay {
 
     /// Takes the page that has come, if one has.
     pub(super) fn take(&mut self) -> Answer {
-        let Some(slot) = &self.asked else { return Answer::NotAsked };
-        let Some(page) = slot.state.lock().page.take() else { return Answer::Waiting };
-        self.asked = None;
-        match page {
-            Err(_) => Answer::Failed,
-            Ok(page) => {
-                (self.items, self.through) = (page.items, page.through);
-                self.held = page.held.filter(|_| !self.items.is_empty());
-                Answer::Page { after: page.after, unknown: self.id.take().filter(|_| page.unknown) }
+        let Some(slot) = self.slot.as_ref().filter(|_| !self.begun) else { return Answer::NotAsked };
+        let state = slot.state.lock();
+        let (after, unknown) = match &state.page {
+            Page::Awaited => return Answer::Waiting,
+            Page::Failed => return Answer::Failed,
+            Page::There(page) => {
+                self.through = page.through;
+                (page.after, page.unknown)
             }
-        }
+            Page::TakenBack => {
+                drop(state);
+                self.slot = None;
+                return Answer::NotAsked;
+            }
+        };
+        drop(state);
+        (self.begun, self.first) = (true, None);
+        Answer::Page { after, unknown: self.id.take().filter(|_| unknown) }
     }
 
-    pub(super) fn next(&self) -> Option<&Item> {
-        self.items.front()
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Item> {
-        let item = self.items.pop_front();
-        if self.items.is_empty() {
-            self.held = None;
+    /// The next item if it lies at or before `limit`, and whether there is any.
+    pub(super) fn next(&mut self, limit: u64) -> Next {
+        let Some(slot) = self.slot.as_ref().filter(|_| self.begun) else { return Next::None };
+        let mut state = slot.state.lock();
+        let mut held = None;
+        let item = match &mut state.page {
+            Page::There(page) if page.items.front().is_some_and(|item| item.last() > limit) => {
+                return Next::Beyond;
+            }
+            Page::There(page) => {
+                let item = page.items.pop_front();
+                held = page.held.take_if(|_| page.items.is_empty());
+                item
+            }
+            Page::TakenBack => {
+                // The rest has not come.
+                self.through = 0;
+                None
+            }
+            Page::Awaited | Page::Failed => None,
+        };
+        drop(state);
+        // May wake others.
+        drop(held);
+        if let Some(item) = item {
+            return Next::Item(item);
         }
-        item
+        (self.slot, self.begun) = (None, false);
+        Next::None
     }
 
     /// The position up to which everything has come.
@@ -153,18 +198,48 @@ impl Replay {
         let (wanted, answered, by_name) = (Arc::downgrade(&slot), Arc::downgrade(&slot), names.clone());
         let answer = move |page: Result<StoredPage, JournalError>| {
             // Nobody renders for a reader that has gone.
-            let Some(slot) = answered.upgrade() else { return };
+            let Some(slot) = answered.upgrade() else { return Lent::new(None) };
             let page = page.and_then(|page| render(page, &by_name, &epoch, now, at_least));
             let mut state = slot.state.lock();
-            state.page = Some(page);
+            state.page = page.map_or(Page::Failed, Page::There);
             let token = state.token;
             drop(state);
             slot.watcher.arrive(slot.topic, token);
+            Lent::new(Some(Box::new(move || {
+                let Some(slot) = answered.upgrade() else { return };
+                slot.take_back();
+            })))
         };
-        let from = self.first.take().unwrap_or(ReadFrom::After(cursor));
+        // Kept until the page has come to the reader: it may have to be asked for again.
+        let from = self.first.clone().unwrap_or(ReadFrom::After(cursor));
         let is_wanted = Box::new(move || wanted.strong_count() > 0);
-        self.asked = Some(slot);
+        (self.slot, self.begun) = (Some(slot), false);
         journal.read(ReadRequest::new(names, from, at_least, is_wanted, Box::new(answer)));
+    }
+}
+
+impl Slot {
+    fn take_back(&self) {
+        let mut state = self.state.lock();
+        // Nothing is left of one that is handed out, whose reader may be about to ask for the next.
+        if !matches!(&state.page, Page::There(page) if !page.items.is_empty()) {
+            return;
+        }
+        let taken = std::mem::replace(&mut state.page, Page::TakenBack);
+        drop(state);
+        // What it holds may wake others.
+        drop(taken);
+    }
+}
+
+impl Item {
+    /// Everything up to here has come with it.
+    pub(super) fn last(&self) -> u64 {
+        match self {
+            Self::Frame(frame) => frame.seq(),
+            Self::Gap(gap) => gap.last,
+            Self::Gone(seq, _) => *seq,
+        }
     }
 }
 
@@ -196,5 +271,11 @@ fn render(
         }
     }
     items.extend(missing.map(|(_, item)| item));
-    Ok(Rendered { held: page.held, after: page.after, unknown: page.unknown, items, through: page.through })
+    Ok(Rendered {
+        held: page.held.filter(|_| !items.is_empty()),
+        after: page.after,
+        unknown: page.unknown,
+        items,
+        through: page.through,
+    })
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use fanfare_engine::{
-    Config, Draft, Engine, Epoch, Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement,
-    StateChanges, StateValue, StoredGap, StoredPage, StoredState, Ticket,
+    Config, Draft, Engine, Epoch, Journal, JournalError, JournalStats, Lent, ReadFrom, ReadRequest,
+    Settlement, StateChanges, StateValue, StoredGap, StoredPage, StoredState, Ticket,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -42,6 +42,8 @@ struct World {
     pages: u64,
     /// As many as there are pages that readers hold, and one.
     held: Arc<()>,
+    /// What readers got.
+    lent: Vec<Lent>,
 }
 
 struct Waiting {
@@ -186,6 +188,12 @@ impl Memory {
     }
 
     /// Pages that readers hold.
+    /// Takes back what readers hold.
+    pub(crate) fn take_back(&self) {
+        let lent = std::mem::take(&mut self.world().lent);
+        lent.iter().for_each(Lent::take_back);
+    }
+
     pub(crate) fn held(&self) -> usize {
         Arc::strong_count(&self.world().held) - 1
     }
@@ -389,7 +397,8 @@ impl Journal for Memory {
         }
         let page = world.page(&request);
         drop(world);
-        request.answer(page);
+        let lent = request.answer(page);
+        self.world().lent.push(lent);
     }
 
     fn stats(&self) -> JournalStats {
