@@ -748,15 +748,27 @@ fanfare_status fanfare_publish_batch(fanfare_hub *hub,
                                      fanfare_error *err);
 
 // Closes a topic: readers get what is retained and end, and nobody can publish to it any more. `FANFARE_AGAIN` if it was closed
-// before. *Borrows* the name.
+// before. With `data` the topic stays closed over restarts, and the call waits for the disk as publishing to the topic does. *Borrows* the name.
 //
-// Errors: `INVALID_TOPIC`, `LIMIT_TOPICS`, `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
+// Errors: `INVALID_TOPIC`, `LIMIT_TOPICS`, `NOT_STORED`, `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
 //
 // # Safety
 // `topic` is readable; `err` is NULL or as `fanfare_error` says.
 fanfare_status fanfare_close_topic(fanfare_hub *hub,
                                    fanfare_str topic,
                                    fanfare_error *err);
+
+// Deletes the events that a topic has, in memory and with `data` on disk. They cannot be read from then on; the space on disk is given back
+// within seconds. The topic goes on, and one that is closed stays closed. Readers that have not got the events are told by a
+// `FANFARE_ITEM_GAP`, also when they come back later. A topic without events is fine. Waits for the disk as publishing to the topic does. *Borrows* the name.
+//
+// Errors: `INVALID_TOPIC`, `LIMIT_TOPICS`, `NOT_STORED`, `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
+//
+// # Safety
+// `topic` is readable; `err` is NULL or as `fanfare_error` says.
+fanfare_status fanfare_delete_history(fanfare_hub *hub,
+                                      fanfare_str topic,
+                                      fanfare_error *err);
 
 // Writes a snapshot. Set `stats->size` first. Any thread; also after a stop.
 //

@@ -414,6 +414,8 @@ static fanfare_status command(char **words, size_t len, fanfare_error *err)
     if (!strcmp(name, "repeat")) return repeat(args, args_len, err);
     if (!strcmp(name, "subscribe") && len > 1) return subscribe(args, args_len, err);
     if (!strcmp(name, "close") && len == 2) return fanfare_close_topic(run.hub, view(decode_word(words[1])), err);
+    if (!strcmp(name, "delete") && len == 2)
+        return fanfare_delete_history(run.hub, view(decode_word(words[1])), err);
     if (!strcmp(name, "stats")) return stats(args, args_len, err);
     if (!strcmp(name, "load")) return load(args, args_len, err);
     if (!strcmp(name, "unload") && len == 2) return fanfare_unload_handler(run.hub, view(decode_word(words[1])), err);

@@ -173,6 +173,8 @@ private:
             subscription(words[1]).unsubscribe();
         } else if (what == "close" && len == 2) {
             return hub().close_topic(decode(words[1]));
+        } else if (what == "delete" && len == 2) {
+            hub().delete_history(decode(words[1]));
         } else if (what == "load") {
             const Fields fields(words, 1, "topics file bytes name settings");
             const std::string settings = fields.text("settings");

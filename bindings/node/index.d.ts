@@ -297,6 +297,11 @@ export class Fanfare extends EventEmitter<FanfareEvents> {
   publishBatch(events: Iterable<BatchEvent>): (string | undefined)[];
   /** Closes a topic: readers get what is retained and end. False if it was closed before. */
   closeTopic(topic: string): boolean;
+  /**
+   * Deletes the events that a topic has, in memory and with `data` on disk, where their space is given back within seconds. The
+   * topic goes on; one that is closed stays closed. Readers that have not got the events are told by a gap.
+   */
+  deleteHistory(topic: string): void;
   subscribe(topics: string | readonly string[], options?: SubscribeOptions): Subscription;
   stats(): Stats;
 

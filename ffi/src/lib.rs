@@ -99,8 +99,8 @@ pub use item::{
 #[cfg(feature = "http")]
 pub use open_stream::{fanfare_open_stream, fanfare_revoke};
 pub use publish::{
-    FANFARE_EVENT_RETRY, FANFARE_ID_BYTES, fanfare_close_topic, fanfare_event, fanfare_publish,
-    fanfare_publish_batch, fanfare_published,
+    FANFARE_EVENT_RETRY, FANFARE_ID_BYTES, fanfare_close_topic, fanfare_delete_history, fanfare_event,
+    fanfare_publish, fanfare_publish_batch, fanfare_published,
 };
 pub use stats::{fanfare_get_stats, fanfare_stats};
 pub use status::{

@@ -249,9 +249,9 @@ pub unsafe extern "C" fn fanfare_publish_batch(
 }
 
 /// Closes a topic: readers get what is retained and end, and nobody can publish to it any more. `FANFARE_AGAIN` if it was closed
-/// before. *Borrows* the name.
+/// before. With `data` the topic stays closed over restarts, and the call waits for the disk as publishing to the topic does. *Borrows* the name.
 ///
-/// Errors: `INVALID_TOPIC`, `LIMIT_TOPICS`, `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
+/// Errors: `INVALID_TOPIC`, `LIMIT_TOPICS`, `NOT_STORED`, `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
 ///
 /// # Safety
 /// `topic` is readable; `err` is NULL or as `fanfare_error` says.
@@ -268,6 +268,32 @@ pub unsafe extern "C" fn fanfare_close_topic(
         let topic = unsafe { topic.required("topic", Code::InvalidTopic) }?;
         let closed = hub.engine.close_topic(topic, hub.clock.now()).map_err(refused)?;
         Ok(if closed { FANFARE_OK } else { crate::status::FANFARE_AGAIN })
+    };
+    // SAFETY: by contract.
+    unsafe { call(err, body) }
+}
+
+/// Deletes the events that a topic has, in memory and with `data` on disk. They cannot be read from then on; the space on disk is given back
+/// within seconds. The topic goes on, and one that is closed stays closed. Readers that have not got the events are told by a
+/// `FANFARE_ITEM_GAP`, also when they come back later. A topic without events is fine. Waits for the disk as publishing to the topic does. *Borrows* the name.
+///
+/// Errors: `INVALID_TOPIC`, `LIMIT_TOPICS`, `NOT_STORED`, `STOPPING`; `NULL_POINTER`, `STALE_HANDLE`, `FORKED`.
+///
+/// # Safety
+/// `topic` is readable; `err` is NULL or as `fanfare_error` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fanfare_delete_history(
+    hub: *mut fanfare_hub,
+    topic: fanfare_str,
+    err: *mut fanfare_error,
+) -> fanfare_status {
+    let body = || {
+        let hub = find(hub)?;
+        hub.running()?;
+        // SAFETY: by contract.
+        let topic = unsafe { topic.required("topic", Code::InvalidTopic) }?;
+        hub.engine.delete_history(topic, hub.clock.now()).map_err(refused)?;
+        Ok(FANFARE_OK)
     };
     // SAFETY: by contract.
     unsafe { call(err, body) }

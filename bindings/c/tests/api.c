@@ -31,6 +31,7 @@ static void nulls(void)
     STATUS(null, fanfare_publish(NULL, NULL, NULL, NULL));
     STATUS(null, fanfare_publish_batch(NULL, NULL, 0, NULL, NULL, NULL));
     STATUS(null, fanfare_close_topic(NULL, none, NULL));
+    STATUS(null, fanfare_delete_history(NULL, none, NULL));
     STATUS(null, fanfare_get_stats(NULL, NULL, NULL));
     STATUS(null, fanfare_subscribe(NULL, NULL, NULL, NULL));
     STATUS(null, fanfare_add_topic(NULL, 0, none, NULL));
@@ -76,6 +77,8 @@ static void nulls(void)
     STATUS(null, fanfare_publish_batch(hub, NULL, 3, NULL, NULL, NULL));
     STATUS(null, fanfare_close_topic(hub, none, NULL));
     STATUS(null, fanfare_close_topic(hub, bad, NULL));
+    STATUS(null, fanfare_delete_history(hub, none, NULL));
+    STATUS(null, fanfare_delete_history(hub, bad, NULL));
     STATUS(null, fanfare_get_stats(hub, NULL, NULL));
     STATUS(null, fanfare_subscribe(hub, NULL, &id, NULL));
     STATUS(null, fanfare_subscribe(hub, &options, NULL, NULL));

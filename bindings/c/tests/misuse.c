@@ -261,7 +261,8 @@ static fanfare_status one(actor *self)
         /* Seldom, and not under every thread's feet at once: closing a topic is for ever. */
         if (below(self, 64))
             return fanfare_adopt(hub, (int)below(self, 3) - 2, NULL, NULL, NULL, room);
-        return fanfare_close_topic(hub, any_text(self), room);
+        return below(self, 2) ? fanfare_close_topic(hub, any_text(self), room)
+                              : fanfare_delete_history(hub, any_text(self), room);
     }
     case 30: {
         /* Seldom bytes that are a module in part: where there are handlers, loading takes its time. */

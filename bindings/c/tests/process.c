@@ -27,6 +27,7 @@ static int child(fanfare_hub *hub, fanfare_config *config, fanfare_batch *batch,
     STATUS(FANFARE_ERR_FORKED, fanfare_add_topic(hub, id, fanfare_text("u"), NULL));
     STATUS(FANFARE_ERR_FORKED, fanfare_remove_topic(hub, id, fanfare_text("u"), NULL));
     STATUS(FANFARE_ERR_FORKED, fanfare_close_topic(hub, fanfare_text("t"), NULL));
+    STATUS(FANFARE_ERR_FORKED, fanfare_delete_history(hub, fanfare_text("t"), NULL));
     STATUS(FANFARE_ERR_FORKED, fanfare_wait(hub, FANFARE_FOREVER, NULL));
     STATUS(FANFARE_ERR_FORKED, fanfare_poll_fd(hub, &fd, NULL));
     STATUS(FANFARE_ERR_FORKED, fanfare_set_wakeup(hub, NULL, NULL, NULL, NULL));

@@ -385,6 +385,12 @@ public:
             return fanfare_close_topic(handle_, detail::view(topic), error);
         }) == FANFARE_OK;
     }
+    /* Deletes the events that a topic has, in memory and on disk; readers that have not got them are told by a gap. */
+    void delete_history(std::string_view topic) {
+        detail::check([&](fanfare_error *error) {
+            return fanfare_delete_history(handle_, detail::view(topic), error);
+        });
+    }
     /* Loads an event handler from bytes; gives its name, with a number behind it if that is taken. Compiling may take seconds. A
      * library without handlers, which is the default, refuses with FANFARE_ERR_UNSUPPORTED. */
     std::string load_handler(std::string_view topics, std::string_view name, std::string_view bytes,

@@ -112,6 +112,10 @@ class Fanfare extends EventEmitter {
     return native.closeTopic(this.#handle, topic);
   }
 
+  deleteHistory(topic) {
+    native.deleteHistory(this.#handle, topic);
+  }
+
   stats() {
     return native.stats(this.#handle);
   }

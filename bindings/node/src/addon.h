@@ -108,6 +108,7 @@ napi_value options(napi_env env, napi_callback_info info);
 napi_value publish(napi_env env, napi_callback_info info);
 napi_value publish_batch(napi_env env, napi_callback_info info);
 napi_value close_topic(napi_env env, napi_callback_info info);
+napi_value delete_history(napi_env env, napi_callback_info info);
 napi_value stats(napi_env env, napi_callback_info info);
 
 // handlers.c

@@ -18,6 +18,7 @@ static const struct {
     { "publish", publish },
     { "publishBatch", publish_batch },
     { "closeTopic", close_topic },
+    { "deleteHistory", delete_history },
     { "stats", stats },
     { "loadHandler", load_handler },
     { "unloadHandler", unload_handler },

@@ -235,6 +235,26 @@ napi_value close_topic(napi_env env, napi_callback_info info)
     return closed;
 }
 
+// `deleteHistory(hub, topic)`
+napi_value delete_history(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[2];
+    if (!read_arguments(env, info, 2, arguments))
+        return NULL;
+    fanfare_hub *hub = read_hub(env, arguments[0]);
+    if (!hub)
+        return NULL;
+    fanfare_error err = FANFARE_ERROR_INIT;
+    fanfare_str topic;
+    arena memory;
+    arena_begin(&memory);
+    bool read = read_topic(env, &memory, arguments[1], &topic);
+    if (read && fanfare_delete_history(hub, topic, &err) < 0)
+        throw_error(env, &err);
+    arena_end(&memory);
+    return NULL;
+}
+
 // `stats(hub)`
 napi_value stats(napi_env env, napi_callback_info info)
 {

@@ -259,6 +259,7 @@ const COMMANDS = {
     await subscription.return();
   },
   close: (scenario, given) => scenario.running.closeTopic(given.word()),
+  delete: (scenario, given) => scenario.running.deleteHistory(given.word()),
   async stop(scenario) {
     await scenario.running.stop({ timeout: 0 });
   },

@@ -1,7 +1,10 @@
 // Publishing: every form of data, every field, and what is refused.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
 import fanfare, { Fanfare, FanfareError } from 'fanfare';
@@ -142,6 +145,7 @@ test('hostile fields', async (t) => {
     ['invalid_event', (text) => hub.subscribe('safe', { events: [text] })],
     ['invalid_client', (text) => hub.subscribe('safe', { client: text })],
     ['invalid_topic', (text) => hub.closeTopic(text)],
+    ['invalid_topic', (text) => hub.deleteHistory(text)],
     ['invalid_topic', (text) => reader.add(text)],
   ];
   for (const [code, call] of fields) {
@@ -177,6 +181,7 @@ test('arguments of the wrong kind are type errors', async (t) => {
     () => hub.publish({}, 'x'),
     () => hub.publish(undefined, 'x'),
     () => hub.closeTopic(null),
+    () => hub.deleteHistory(null),
     () => hub.publish('t', 'x', { event: 5 }),
     () => hub.publish('t', 'x', { id: Symbol('id') }),
     () => hub.publish('t', 'x', { evnt: 'misspelt' }),
@@ -251,4 +256,27 @@ test('a closed topic takes nothing more', async (t) => {
   assert.equal(hub.closeTopic('t'), true);
   assert.equal(hub.closeTopic('t'), false);
   assert.equal(thrown(() => hub.publish('t', 'late')).code, 'topic_closed');
+});
+
+test('deleting history outlives a restart', async (t) => {
+  const data = mkdtempSync(join(tmpdir(), 'fanfare-'));
+  t.after(() => rmSync(data, { recursive: true }));
+  const first = await hubFor(t, { data });
+  const id = first.publish('t', 'had');
+  first.publish('t', 'missed');
+  first.publish('other', 'kept');
+  first.publish('closed', '1');
+  first.deleteHistory('t');
+  assert.equal(first.closeTopic('closed'), true);
+  first.deleteHistory('closed');
+  await first.stop();
+  const second = await hubFor(t, { data });
+  assert.equal(second.closeTopic('closed'), false);
+  second.publish('t', '2');
+  const all = second.subscribe(['t', 'other'], { replay: 'all' });
+  assert.deepEqual((await take(all, 2)).map((event) => event.data), ['kept', '2']);
+  const back = second.subscribe('t', { since: id });
+  const [told, next] = await take(back, 2);
+  assert.equal(told.gap?.requested, id);
+  assert.equal(next.data, '2');
 });

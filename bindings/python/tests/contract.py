@@ -199,6 +199,9 @@ class Scenario:
     def do_close(self, given: Words) -> bool:
         return self.running().close_topic(given.word())
 
+    def do_delete(self, given: Words) -> None:
+        self.running().delete_history(given.word())
+
     def do_stop(self, given: Words) -> None:
         self.running().stop(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import signal
 import threading
 from typing import Any
@@ -229,6 +230,31 @@ def test_closing_a_topic(hub: fanfare.Hub) -> None:
         hub.publish("t", "more")
     with pytest.raises(fanfare.InvalidTopicError):
         hub.close_topic("")
+
+
+def test_deleting_history_outlives_a_restart(tmp_path: pathlib.Path) -> None:
+    data = {"listen": "127.0.0.1:0", "data": str(tmp_path / "history")}
+    with fanfare.Hub(**data) as hub:
+        first = hub.publish("t", "had")
+        hub.publish("t", "missed")
+        hub.publish("closed", "1")
+        hub.publish("other", "kept")
+        hub.delete_history("t")
+        assert hub.close_topic("closed") is True
+        hub.delete_history("closed")
+        with pytest.raises(fanfare.InvalidTopicError):
+            hub.delete_history("")
+        with pytest.raises(TypeError):
+            hub.delete_history(5)  # type: ignore[arg-type]
+    with fanfare.Hub(**data) as hub:
+        assert hub.close_topic("closed") is False
+        hub.publish("t", "2")
+        with hub.subscribe("t", "other", replay="all") as reader:
+            assert [event.data for event in take(reader, 2)] == ["kept", "2"]
+        with hub.subscribe("t", since=first) as reader:
+            told, new = take(reader, 2)
+        assert told.gap is not None and told.gap["requested"] == first
+        assert new.data == "2"
 
 
 def test_errors_have_families_and_codes() -> None:

@@ -20,6 +20,7 @@ hub.on('gap', (event: FanfareEvent) => console.log(event.gap));
 const report: { streams: number; cut: number } = await hub.stop({ timeout: 100 });
 try {
   hub.closeTopic('t');
+  hub.deleteHistory('t');
 } catch (error) {
   if (error instanceof FanfareError) console.log(error.code.length, error.status + report.cut);
 }

@@ -190,6 +190,13 @@ class Hub:
         views = Views()
         return self._handle.call(lib.fanfare_close_topic, views.one(topic)) == c.OK
 
+    def delete_history(self, topic: str) -> None:
+        """Deletes the events that a topic has, in memory and with `data` on disk, where their space is given back within seconds. The topic
+        goes on; one that is closed stays closed. Readers that have not got the events are told by a gap.
+        """
+        views = Views()
+        self._handle.call(lib.fanfare_delete_history, views.one(topic))
+
     def revoke(self, client: str) -> None:
         """Ends every stream of this client. It may come back: refuse it then."""
         views = Views()
