@@ -94,6 +94,9 @@ struct Shared {
     /// How long a reader may keep a page that others wait for.
     patience: Duration,
     waiting: Arc<Waiters>,
+    /// Deletions that were taken, and those that have been written for sure.
+    deletions: AtomicU64,
+    deletions_written: AtomicU64,
     pages: AtomicU64,
     page_events: AtomicU64,
 }
@@ -143,6 +146,8 @@ impl Data {
             replay_bytes,
             patience,
             waiting: Arc::default(),
+            deletions: AtomicU64::new(0),
+            deletions_written: AtomicU64::new(0),
             pages: AtomicU64::new(0),
             page_events: AtomicU64::new(0),
         });
@@ -222,6 +227,7 @@ impl Shared {
         max_bytes: usize,
     ) -> Result<(StoredPage, Weak<PageBytes>), OpenError> {
         let names: Vec<&str> = request.topics.iter().map(|name| &**name).collect();
+        self.write_deletions()?;
         let limits = PageLimits { events: request.max_events, bytes: request.max_bytes.min(max_bytes) };
         let place = self.place(&names, &request.from)?;
         let after = place.unwrap_or(0);
@@ -257,6 +263,16 @@ impl Shared {
             unknown: place.is_none(),
         };
         Ok((page, weak))
+    }
+
+    /// What was deleted is not read from the moment on at which the one who deleted it knows.
+    fn write_deletions(&self) -> Result<(), OpenError> {
+        let taken = self.deletions.load(Ordering::Acquire);
+        if self.deletions_written.load(Ordering::Acquire) < taken {
+            self.store.write()?;
+            self.deletions_written.fetch_max(taken, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// The position behind which to read; none if nothing says where an id is.
@@ -371,6 +387,7 @@ impl Journal for Shared {
     fn try_delete(&self, topic: &str) -> Result<Option<Ticket>, JournalError> {
         let durability = self.store.durability_of(topic);
         let ticket = self.store.try_delete_topic(topic, now_ms(), durability).map_err(failed)?;
+        self.deletions.fetch_add(1, Ordering::AcqRel);
         Ok(ticket.map(|ticket| self.ticket(ticket)))
     }
 

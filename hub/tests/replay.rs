@@ -73,3 +73,20 @@ fn who_stands_still_does_not_keep_others_from_old_events() {
         }
     }
 }
+
+#[test]
+fn what_is_deleted_is_not_read_though_nothing_is_written_yet() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hub = hub(dir.path().to_str().expect("UTF-8"));
+    for round in 0..20 {
+        for _ in 0..20 {
+            hub.publish(Draft::new("t", "old")).expect("is taken");
+        }
+        // The rings hold two of them; it is the store that has to know.
+        hub.engine().delete_history("t", hub.clock().now()).expect("deletes");
+        let late = reader(&hub);
+        let new = hub.publish(Draft::new("t", "new")).expect("is taken").seq;
+        assert_eq!(next(&late, 1), [new], "round {round}");
+        hub.engine().delete_history("t", hub.clock().now()).expect("deletes");
+    }
+}

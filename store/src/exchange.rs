@@ -93,7 +93,7 @@ impl Store {
                 Change::Put { table, key, value, until_ms } => {
                     line(&Line::State { table, key, value, until_ms })?;
                 }
-                Change::Topic { topic, closed: true, .. } => {
+                Change::Topic { topic, closed: Some(true), .. } => {
                     line(&Line::Topic { name: topic, closed: true })?
                 }
                 Change::Topic { .. } | Change::Delete { .. } => {}

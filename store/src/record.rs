@@ -65,9 +65,9 @@ pub enum Change {
     Topic {
         /// Its name.
         topic: String,
-        /// Whether it takes no more events.
-        closed: bool,
-        /// Its events up to this position are deleted.
+        /// Whether it takes no more events; `None`: as it was, also by what still waits to be written.
+        closed: Option<bool>,
+        /// Its events up to this position are deleted; more, if that was said before.
         deleted_through: u64,
     },
 }
@@ -94,6 +94,8 @@ pub(crate) const EVENT: u8 = 1;
 const PUT: u8 = 2;
 const DELETE: u8 = 3;
 const TOPIC: u8 = 4;
+/// Instead of whether a topic is closed.
+const AS_IT_WAS: u8 = 2;
 /// In a file that was written anew: events of a topic have gone, this one's position among them.
 pub(crate) const GONE: u8 = 5;
 /// The end of such a file.
@@ -191,7 +193,7 @@ pub(crate) fn write_change(
         Change::Topic { topic, closed, deleted_through } => {
             record(out, TOPIC, last, position, at_ms, salt, |out| {
                 short(out, topic);
-                out.push(u8::from(*closed));
+                out.push(closed.map_or(AS_IT_WAS, u8::from));
                 out.extend(deleted_through.to_le_bytes());
             });
         }
@@ -288,7 +290,8 @@ pub(crate) fn read_body(kind: u8, body: &[u8]) -> Option<Body> {
             let topic = rest.short()?.to_owned();
             let [closed] = rest.array()?;
             let deleted_through = u64::from_le_bytes(rest.array()?);
-            Body::Change(Change::Topic { topic, closed: closed != 0, deleted_through })
+            let closed = (closed != AS_IT_WAS).then_some(closed != 0);
+            Body::Change(Change::Topic { topic, closed, deleted_through })
         }
         _ => return None,
     })
@@ -396,8 +399,9 @@ mod tests {
     fn changes_come_back() {
         let put = Change::Put { table: "t".into(), key: "k".into(), value: "v".into(), until_ms: 3 };
         let delete = Change::Delete { table: "t".into(), key: String::new() };
-        let topic = Change::Topic { topic: "x".into(), closed: true, deleted_through: 4 };
-        for change in [put, delete, topic] {
+        let topic = Change::Topic { topic: "x".into(), closed: Some(true), deleted_through: 4 };
+        let deleted = Change::Topic { topic: "x".into(), closed: None, deleted_through: 9 };
+        for change in [put, delete, topic, deleted] {
             let mut bytes = Vec::new();
             write_change(&mut bytes, &change, false, 1, 2, 3);
             let head = Head::read(&bytes).expect("a head");

@@ -44,11 +44,15 @@ impl State {
                     }
                 }
             }
-            Change::Topic { topic, closed: false, deleted_through: 0 } => {
-                self.topics.remove(&topic);
-            }
             Change::Topic { topic, closed, deleted_through } => {
-                self.topics.insert(topic, TopicState { closed, deleted_through });
+                let before = self.topics.remove(&topic).unwrap_or_default();
+                let now = TopicState {
+                    closed: closed.unwrap_or(before.closed),
+                    deleted_through: deleted_through.max(before.deleted_through),
+                };
+                if now != TopicState::default() {
+                    self.topics.insert(topic, now);
+                }
             }
         }
     }
@@ -65,7 +69,7 @@ impl State {
         });
         let topics = self.topics.iter().map(|(topic, state)| Change::Topic {
             topic: topic.clone(),
-            closed: state.closed,
+            closed: Some(state.closed),
             deleted_through: state.deleted_through,
         });
         puts.chain(topics)
@@ -100,7 +104,7 @@ impl State {
             write_change(&mut bytes, &change, false, number, 0, salt as u32);
         }
         // The end is a record too, so that a file that was cut does not pass for a whole one.
-        let end = Change::Topic { topic: "end".into(), closed: false, deleted_through: 0 };
+        let end = Change::Topic { topic: "end".into(), closed: None, deleted_through: 0 };
         write_change(&mut bytes, &end, true, number, 0, salt as u32);
         replace(disk, dir, &format!("{PREFIX}{number:010}"), &bytes)?;
         for old in snapshots(disk, dir)?.into_iter().filter(|&old| old < number) {

@@ -324,8 +324,7 @@ impl Store {
     /// # Errors
     /// As [`append`](Self::append).
     pub fn close_topic(&self, topic: &str, at_ms: u64) -> Result<()> {
-        let state = self.shared.files.state.read().topics.get(topic).copied().unwrap_or_default();
-        self.say(topic, true, state.deleted_through, at_ms)
+        self.say(topic, true, 0, at_ms)
     }
 
     /// Deletes the events that a topic has now, and opens it if it was closed. They are not read any more at once;
@@ -343,9 +342,7 @@ impl Store {
     /// # Errors
     /// As [`try_submit`](Self::try_submit).
     pub fn try_close_topic(&self, topic: &str, at_ms: u64, durability: Durability) -> Result<Option<Ticket>> {
-        let state = self.shared.files.state.read().topics.get(topic).copied().unwrap_or_default();
-        let deleted_through = state.deleted_through;
-        let change = Change::Topic { topic: topic.to_owned(), closed: true, deleted_through };
+        let change = Change::Topic { topic: topic.to_owned(), closed: Some(true), deleted_through: 0 };
         self.try_submit(&[] as &[Draft<'_>], &[change], at_ms, durability)
     }
 
@@ -360,14 +357,13 @@ impl Store {
         at_ms: u64,
         durability: Durability,
     ) -> Result<Option<Ticket>> {
-        let closed = self.is_closed(topic);
         let deleted_through = self.next_position() - 1;
-        let change = Change::Topic { topic: topic.to_owned(), closed, deleted_through };
+        let change = Change::Topic { topic: topic.to_owned(), closed: None, deleted_through };
         self.try_submit(&[] as &[Draft<'_>], &[change], at_ms, durability)
     }
 
     fn say(&self, topic: &str, closed: bool, deleted_through: u64, at_ms: u64) -> Result<()> {
-        let change = Change::Topic { topic: topic.to_owned(), closed, deleted_through };
+        let change = Change::Topic { topic: topic.to_owned(), closed: Some(closed), deleted_through };
         let ticket = self.submit(&[], &[change], at_ms, Durability::Always)?;
         self.wait(&ticket)
     }

@@ -1,4 +1,4 @@
-//! Handlers' state among publishers who do not wait for each other: what is stored is made of what is stored.
+//! State of handlers and topics among those who do not wait for each other: what is stored is made of what is stored.
 
 mod support;
 
@@ -180,5 +180,39 @@ fn state_is_as_safe_as_the_safest_topic() {
             !taken.expect("taken").expect("there is room").is_settled_at_once()
         };
         assert_eq!((submit(&[]), submit(&[put("n", "1", 0)])), (false, waits), "{durability}");
+    }
+}
+
+#[test]
+fn closing_and_deleting_add_up_also_before_they_are_written() {
+    for (deletes_first, flushes) in [(true, false), (true, true), (false, false), (false, true)] {
+        let disk = MemDisk::default();
+        let store = open(&disk, Durability::None).expect("opens");
+        store.append(&[draft("a", "1"), draft("b", "2")], &[], 0).expect("is taken");
+        for deletes in [deletes_first, !deletes_first] {
+            let ticket = match deletes {
+                true => store.try_delete_topic("a", 0, Durability::None),
+                false => store.try_close_topic("a", 0, Durability::None),
+            };
+            store.wait(&ticket.expect("is taken").expect("has room")).expect("is none of a disk's business");
+            if flushes {
+                store.flush().expect("flushes");
+            }
+        }
+        let check = |store: &Store| {
+            assert_eq!(store.closed_topics(), ["a"], "{deletes_first} {flushes}");
+            assert_eq!(data(&all(store, Topics::All).events), ["2"], "{deletes_first} {flushes}");
+        };
+        store.flush().expect("flushes");
+        check(&store);
+        store.close().expect("closes");
+        let store = open(&disk, Durability::None).expect("opens again");
+        check(&store);
+        // As the command does, which opens it again.
+        store.delete_topic("a", 0).expect("deletes it");
+        assert!(store.closed_topics().is_empty());
+        store.append(&[draft("a", "3")], &[], 0).expect("is open");
+        store.flush().expect("flushes");
+        assert_eq!(data(&all(&store, Topics::Only(&["a"])).events), ["3"]);
     }
 }
