@@ -44,6 +44,11 @@ test('a handler is used or refused by name', async () => {
     const [first, second] = hub.handlers();
     assert.deepEqual([first.name, first.topics, first.calls, first.dropped, first.passed], ['four', 'votes*', 2, 1, 1]);
     assert.deepEqual([second.name, second.calls], ['four-2', 1]);
+    // What is dropped has no id, alone or in a batch.
+    assert.equal(hub.publish('votes/1', 'four'), undefined);
+    const ids = hub.publishBatch(['four', 'other', 'four'].map((data) => ({ topic: 'votes/1', data })));
+    assert.deepEqual(ids.map((id) => typeof id), ['undefined', 'string', 'undefined']);
+    assert.deepEqual(hub.publishBatch([{ topic: 'votes/1', data: 'four' }]), [undefined]);
     assert.equal(hub.unloadHandler('four'), true);
     assert.deepEqual(hub.handlers().map(({ name }) => name), ['four-2']);
     await assert.rejects(hub.loadHandler('votes*', Buffer.from('no module'), { name: 'broken' }), {

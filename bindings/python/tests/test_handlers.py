@@ -41,6 +41,11 @@ def test_a_handler_is_used_or_refused_by_name(hub: fanfare.Hub, tmp_path: Path) 
     first, second = hub.handlers()
     assert (first.name, first.topics, first.calls, first.dropped, first.passed) == ("four", "votes*", 2, 1, 1)
     assert (second.name, second.calls) == ("four-2", 1)
+    # What is dropped has the id of what came before.
+    last = hub.publish("votes/1", "other")
+    assert hub.publish("votes/1", "four") == hub.publish("votes/1", "four", event="e") == last
+    ids = hub.publish_batch([("votes/1", "four"), ("votes/1", "other"), ("votes/1", "four")])
+    assert ids[0] == last != ids[1] == ids[2]
     assert hub.unload_handler("four")
     assert [handler.name for handler in hub.handlers()] == ["four-2"]
     with pytest.raises(fanfare.InvalidConfigError, match="broken"):

@@ -168,7 +168,8 @@ class Hub:
         key: str | None = None,
         retry: int | None = None,
     ) -> str:
-        """Publishes an event and returns its id. Never waits for a reader; any thread.
+        """Publishes an event and returns its id, which is that of the hub's last event if a handler dropped it. Never waits for a
+        reader; any thread.
 
         `data` is text, bytes that are UTF-8, or a dict or list, which becomes JSON. `event` is its type, `id` an id of your own,
         `except_` the client that does not get it, `key` what `lag="conflate"` keeps the latest of, `retry` the milliseconds after which
