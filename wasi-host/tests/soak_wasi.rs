@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fanfare_engine::Verdict;
 use support::random::{Random, Tried, mutated};
+use support::smith::Outcomes;
 use support::*;
 
 #[test]
@@ -43,4 +44,32 @@ fn strange_modules_leave_nothing_behind() {
     let grown = resident().saturating_sub(after_warm_up.expect("it was long enough"));
     println!("{} seeds, {tried:?}, {grown} KiB more after the first minute", seed - 1_000_000);
     assert!(grown < 100 << 10, "{grown} KiB more");
+}
+
+/// Threads of this process.
+#[cfg(target_os = "linux")]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("Linux").count()
+}
+
+#[test]
+#[ignore = "long"]
+#[cfg(target_os = "linux")]
+fn random_modules_and_components_leave_nothing_behind() {
+    let neighbour = load(&pass()).expect("sound");
+    let mut outcomes = Outcomes::default();
+    let (start, before, mut seed, mut after_warm_up) = (Instant::now(), threads(), 2_000_000, None);
+    // 10,000 files at least, however fast this machine is.
+    while outcomes.files < 10_000 || start.elapsed() < Duration::from_secs(300) {
+        outcomes.one(seed);
+        seed += 1;
+        assert_eq!(call(&neighbour, "x"), Ok(Verdict::Pass), "seed {seed}");
+        if outcomes.files > 2_000 {
+            after_warm_up.get_or_insert_with(resident);
+        }
+    }
+    let grown = resident().saturating_sub(after_warm_up.expect("it was long enough"));
+    println!("{outcomes:?}, {grown} KiB more after the first 2,000 files");
+    assert!(grown < 100 << 10, "{grown} KiB more");
+    assert_eq!(threads(), before, "no thread is stuck");
 }

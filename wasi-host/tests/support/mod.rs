@@ -3,6 +3,7 @@
 
 pub(crate) mod exchange;
 pub(crate) mod random;
+pub(crate) mod smith;
 
 use std::path::Path;
 use std::process::Command;
