@@ -84,7 +84,7 @@ impl WasmHandler {
             None => shared,
         });
         let meter = Arc::new(Meter::default());
-        let module = ready(runtime, name, bytes, config)?;
+        let module = ready(runtime, name, bytes, config, AtWork::No)?;
         want_kv(&shared, &module);
         let pool =
             Pool::new(runtime.clone(), module, Arc::clone(&shared), Arc::clone(&meter), Limits::of(config));
@@ -104,7 +104,7 @@ impl WasmHandler {
     /// # Errors
     /// [`LoadError`]; the old code goes on.
     pub fn reload(&self, bytes: &[u8]) -> Result<(), LoadError> {
-        let module = ready(&self.runtime, &self.shared.name, bytes, &self.config)
+        let module = ready(&self.runtime, &self.shared.name, bytes, &self.config, AtWork::Yes)
             .inspect_err(|_| self.meter.reload(false))?;
         want_kv(&self.shared, &module);
         let (shared, meter) = (Arc::clone(&self.shared), Arc::clone(&self.meter));
@@ -334,19 +334,7 @@ impl Trial {
     /// [`LoadError`].
     pub fn new(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
         let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
-        let module = loaded(runtime, name, bytes, values.clone(), config)?;
-        Ok(Self::of(runtime, module, values, config, config.log_bytes))
-    }
-
-    fn of(
-        runtime: &Runtime,
-        module: Arc<Module>,
-        values: Vec<(String, String)>,
-        config: &Config,
-        log_bytes: u64,
-    ) -> Self {
-        let shared = Arc::new(Shared::new("trial", values, config.state_bytes, log_bytes));
-        Self(Pool::new(runtime.clone(), module, shared, Arc::default(), Limits::of(config)))
+        loaded(runtime, name, bytes, values, config, config.log_bytes, AtWork::No)
     }
 
     /// What it answers to one event.
@@ -415,32 +403,69 @@ pub fn name_of(file: &Path) -> String {
     file.file_stem().map_or_else(|| "handler".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// Loads code. What a script exports is known when it has run once.
+/// Whether events wait for this code, or go on with the code that there is.
+#[derive(Clone, Copy)]
+enum AtWork {
+    No,
+    Yes,
+}
+
+impl AtWork {
+    fn compile(
+        self,
+        compile: impl FnOnce() -> Result<Module, LoadError> + Send,
+    ) -> Result<Module, LoadError> {
+        match self {
+            #[cfg(feature = "wasm-jit")]
+            Self::Yes => crate::apart::apart(compile),
+            _ => compile(),
+        }
+    }
+}
+
+/// Loads code onto a workbench of its own. What a script exports is known when it has run once: the instance that has shown it is
+/// there for the first call.
 fn loaded(
     runtime: &Runtime,
     name: &str,
     bytes: &[u8],
     values: Vec<(String, String)>,
     config: &Config,
-) -> Result<Arc<Module>, LoadError> {
-    let mut module = load::load(runtime, name, bytes, config)?;
+    log_bytes: u64,
+    at_work: AtWork,
+) -> Result<Trial, LoadError> {
+    let mut module = at_work.compile(|| load::load(runtime, name, bytes, config))?;
+    let shared = Arc::new(Shared::new("trial", values, config.state_bytes, log_bytes));
+    let (meter, limits) = (Arc::default(), Limits::of(config));
+    let mut first = None;
     if module.about.script {
-        let shared = Arc::new(Shared::new(name, values, config.state_bytes, 0));
-        let limits = Limits::of(config).for_code(true);
-        let _kv = shared.kv.open();
+        let limits = limits.clone().for_code(true);
+        let kv = shared.kv.open();
         let _running = runtime.running();
-        let first = Instance::new(runtime, &module, &shared, &Arc::default(), &limits, true);
-        module.keep(first.map_err(|fault| LoadError::Start(fault.text))?.found());
+        let mut instance = Instance::new(runtime, &module, &shared, &meter, &limits, true)
+            .map_err(|fault| LoadError::Start(fault.text))?;
+        Box::new(kv).commit();
+        module.keep(instance.keep_found());
+        first = Some(instance);
     }
-    Ok(Arc::new(module))
+    let pool = Pool::new(runtime.clone(), Arc::new(module), shared, meter, limits);
+    if let Some(first) = first {
+        pool.put(first);
+    }
+    Ok(Trial(pool))
 }
 
 /// Loads code and sees it through a first event, so that what cannot work at all is found before real events meet it.
 /// What it answers does not matter, and neither does a trap: it may rightly want another kind of event.
-fn ready(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result<Arc<Module>, LoadError> {
+fn ready(
+    runtime: &Runtime,
+    name: &str,
+    bytes: &[u8],
+    config: &Config,
+    at_work: AtWork,
+) -> Result<Arc<Module>, LoadError> {
     let values = config.values().map_err(|error| LoadError::Start(error.to_string()))?;
-    let module = loaded(runtime, name, bytes, values.clone(), config)?;
-    let trial = Trial::of(runtime, Arc::clone(&module), values, config, 0);
+    let trial = loaded(runtime, name, bytes, values, config, 0, at_work)?;
     let event = Draft::new("trial", "{}");
     let reader = Visitor { topics: vec!["trial"], ..Visitor::default() };
     let calls: [&dyn Fn() -> Result<(), WasmFault>; 4] = [
@@ -458,7 +483,7 @@ fn ready(runtime: &Runtime, name: &str, bytes: &[u8], config: &Config) -> Result
             _ => {}
         }
     }
-    Ok(module)
+    Ok(trial.0.shared_module())
 }
 
 /// Notes that code wants the key-value store, where it says so: all scripts can have it, and few want it.

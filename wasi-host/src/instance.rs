@@ -150,9 +150,13 @@ impl Instance {
         self.store.data_mut().has_kv = has_kv;
     }
 
-    /// What a script turned out to export.
-    pub(crate) fn found(&self) -> Found {
-        self.store.data().found
+    /// What a script turned out to export. The others, which its engine has for all scripts, are forgotten here.
+    pub(crate) fn keep_found(&mut self) -> Found {
+        let found = self.store.data().found;
+        self.on_subscribe.take_if(|_| !found.on_subscribe);
+        self.tick.take_if(|_| !found.tick);
+        self.transform_batch.take_if(|_| !found.transform_batch);
+        found
     }
 
     /// Bytes of its memories and tables.

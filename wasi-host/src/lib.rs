@@ -30,6 +30,8 @@
 mod config;
 pub use config::{Config, Entry, Isolation, Own, Policy, UnknownWord};
 
+#[cfg(feature = "wasm-jit")]
+mod apart;
 #[cfg(feature = "wasm")]
 mod error;
 #[cfg(feature = "wasm")]

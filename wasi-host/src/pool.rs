@@ -64,6 +64,17 @@ impl Pool {
         &self.module
     }
 
+    pub(crate) fn shared_module(&self) -> Arc<Module> {
+        Arc::clone(&self.module)
+    }
+
+    /// Takes an instance in that was made of this code, for this pool, before there was one.
+    pub(crate) fn put(&self, instance: Instance) {
+        let mut instances = self.instances.lock();
+        instances.all += 1;
+        instances.idle.push(instance);
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -102,8 +113,11 @@ impl Pool {
         }
     }
 
-    /// Makes an instance and lets it go.
+    /// Sees that an instance starts; one that there is already has.
     pub(crate) fn start(&self) -> Result<(), WasmFault> {
+        if !self.instances.lock().idle.is_empty() {
+            return Ok(());
+        }
         let _running = self.runtime.running();
         self.make(true).map(drop)
     }
