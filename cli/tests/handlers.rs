@@ -223,3 +223,40 @@ fn check_tells_what_a_file_is_and_what_it_answers() {
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(err.contains("is no usable handler: it is broken or cut off"), "{err}");
 }
+
+#[test]
+fn check_takes_what_is_set_for_a_handler() {
+    let built = Built::new(&["mask"]);
+    let mask = built.file("mask").display().to_string();
+    let check = |args: &[&str]| {
+        let args: Vec<_> = ["check"].iter().chain(args).chain(&["--events", "-"]).copied().collect();
+        run_with_input(&args, b"darn it\n")
+    };
+    let settings = format!("rooms/*={mask};event=chat;config.words=darn");
+    let (code, out, err) = check(&[&settings, "--event", "chat"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains(" us replace **** it"), "{out}");
+    let (code, out, err) = check(&[&settings]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.ends_with("passed by: it is for events of other types\n"), "{out}");
+
+    let (code, out, err) = check(&[&format!("{mask};tiem=5ms")]);
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("tiem=5ms") && err.contains("is no setting of a handler"), "{err}");
+
+    let toml = built.file("mask").with_file_name("fanfare.toml");
+    let named = toml.display().to_string();
+    let tables =
+        |others: &str| format!("[handlers.rooms]\nfile = {mask:?}\nconfig = {{ words = \"it\" }}\n{others}");
+    std::fs::write(&toml, tables("")).expect("written");
+    let (code, out, err) = check(&[&mask, "--config", &named]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains(" us replace darn **"), "{out}");
+    std::fs::write(&toml, tables(&format!("[handlers.votes]\nfile = {mask:?}\n"))).expect("written");
+    let (code, out, err) = check(&[&mask, "--config", &named]);
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("handles several topics (rooms, votes): say which with --topic"), "{err}");
+    let (code, out, err) = check(&[&mask, "--config", &named, "--topic", "rooms"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains(" us replace darn **"), "{out}");
+}
