@@ -180,11 +180,11 @@ impl Outcomes {
             ..Config::default()
         };
         // As `fanfare check` does: without the trial that comes before the first event.
-        if let Ok(trial) = Trial::new(&RUNTIME, "random", bytes, &config) {
-            if trial.start().is_ok() {
-                let _ = trial.call(&Draft::new("t", "yes"));
-                let _ = trial.welcome(&Visitor { topics: vec!["t"], ..Visitor::default() });
-            }
+        if let Ok(trial) = Trial::new(&RUNTIME, "random", bytes, &config)
+            && trial.start().is_ok()
+        {
+            let _ = trial.call(&Draft::new("t", "yes"));
+            let _ = trial.welcome(&Visitor { topics: vec!["t"], ..Visitor::default() });
         }
         let handler = match WasmHandler::new(&RUNTIME, "random", bytes, &config) {
             Ok(handler) => Arc::new(handler),
