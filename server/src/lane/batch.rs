@@ -9,10 +9,12 @@ use fanfare_engine::Frame;
 use super::write::Delivered;
 use crate::handoff::Framing;
 
-/// Bytes pulled at a time, unless one frame alone is larger.
+/// Bytes pulled at a time for one connection, unless one frame alone is larger.
 pub(super) const BATCH_BYTES: usize = 64 << 10;
+/// Bytes pulled at a time for a group. More than for one connection, because all members share them and every send has a price of its own.
+pub(super) const GROUP_BYTES: usize = 128 << 10;
 /// A buffer that grew beyond this gives its memory back.
-const KEEP_BYTES: usize = 4 * BATCH_BYTES;
+const KEEP_BYTES: usize = 2 * GROUP_BYTES;
 
 /// Frames in order, and their bytes as they go on the wire.
 pub(super) struct Batch {

@@ -11,7 +11,7 @@
 
 use fanfare_engine::{Frame, Pulled, Subscription, TopicKey};
 
-use super::batch::BATCH_BYTES;
+use super::batch::{BATCH_BYTES, GROUP_BYTES};
 
 /// Bytes that may be held ahead for each member.
 const AHEAD_PER_MEMBER: usize = 64 << 10;
@@ -54,7 +54,7 @@ impl Feed {
     /// the batch.
     pub(super) fn next(&mut self, out: &mut Vec<Frame>) -> Pulled {
         if self.ahead.is_empty() {
-            let pulled = self.cursor.pull(out, BATCH_BYTES);
+            let pulled = self.cursor.pull(out, GROUP_BYTES);
             self.position = self.cursor.cursor();
             return pulled;
         }
@@ -62,7 +62,7 @@ impl Feed {
         // A notice stays with the event behind it: with several topics its position alone does not say that it was given.
         let mut open = true;
         for frame in &self.ahead {
-            if bytes >= BATCH_BYTES && !open {
+            if bytes >= GROUP_BYTES && !open {
                 break;
             }
             open = frame.is_gap();
@@ -149,12 +149,26 @@ mod tests {
     #[test]
     fn the_position_is_that_of_the_last_frame_while_more_is_held() {
         let (engine, mut feed) = feed();
-        publish(&engine, 3, 40_000);
+        publish(&engine, 3, 80_000);
         feed.look_ahead(1_000);
         let mut out = Vec::new();
         assert_eq!((feed.next(&mut out), out.len(), feed.position()), (Pulled::More, 2, 2));
         assert_eq!((feed.next(&mut out), out.len(), feed.position()), (Pulled::More, 3, 3));
         assert_eq!(feed.ahead_bytes, 0);
+    }
+
+    #[test]
+    fn a_batch_of_a_group_has_a_bound() {
+        let (engine, mut feed) = feed();
+        publish(&engine, 100, 4_000);
+        for expected in [1, 2, 3, 4] {
+            let mut out = Vec::new();
+            let pulled = feed.next(&mut out);
+            let bytes: usize = out.iter().map(|frame| frame.chunk().len()).sum();
+            assert_eq!(pulled, if expected == 4 { Pulled::Idle } else { Pulled::More });
+            let full = (GROUP_BYTES..GROUP_BYTES + 5_000).contains(&bytes);
+            assert_eq!(full, expected < 4, "batch {expected} has {bytes} bytes");
+        }
     }
 
     #[test]

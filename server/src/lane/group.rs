@@ -23,7 +23,7 @@ use super::write::{Sent, send};
 use crate::handoff::GroupKey;
 
 /// Batches for one group before others get their turn.
-const TURN_BATCHES: usize = 4;
+const TURN_BATCHES: usize = 2;
 /// With more members than this, one batch is a turn.
 const LARGE_GROUP: usize = 256;
 

@@ -35,7 +35,7 @@
 //! # Memory
 //!
 //! A live connection is one entry in a slab (about 130 bytes), four bytes in its group, eight in the wheel. A blocked one has a box more, with at
-//! most 56 KiB of a cut event. Batches hold frames during a turn only; what a large group holds ahead of a long send is bounded by 64 KiB a member and 8 MiB in all (`feed`). So history
+//! most 56 KiB of a cut event. Batches, of 128 KiB for a group and 64 KiB for one connection, hold frames during a turn only; what a large group holds ahead of a long send is bounded by 64 KiB a member and 8 MiB in all (`feed`). So history
 //! alone decides how long an event lives, whatever readers do.
 //!
 //! # Sockets of a host
