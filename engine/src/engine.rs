@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::config::{Config, ConfigError};
 use crate::core::Core;
-use crate::draft::{Draft, check_topic};
+use crate::draft::check_topic;
 use crate::fanout::Watcher;
-use crate::handler::{Chain, HandlerInfo, HandlerSpec, Held};
-use crate::history::{Append, Refused};
+use crate::handler::{HandlerInfo, HandlerSpec};
+use crate::history::Refused;
 use crate::id::EventId;
 use crate::journal::{Journal, JournalStats};
 use crate::stats::{Stats, TopicStats};
@@ -15,15 +15,22 @@ use crate::subscription::{SubscribeError, SubscribeOptions, Subscription, Subscr
 use crate::sync::Arc;
 use crate::time::Timestamp;
 use crate::topic::Topic;
-use crate::wire::{Frame, NewFrame};
+use crate::wire::Frame;
 
 mod refusal;
+mod started;
+
+mod publish;
 mod tick;
 
 #[cfg(all(test, loom))]
 mod tests_loom;
+#[cfg(all(test, loom))]
+mod tests_loom_journal;
 
+pub use publish::Published;
 pub use refusal::{BatchError, PublishError};
+pub use started::Started;
 
 /// How often [`Engine::handle_timeout`] wants to be called, in milliseconds.
 const SWEEP_MS: u64 = 1000;
@@ -34,18 +41,6 @@ const SWEEP_MS: u64 = 1000;
 /// [`poll_timeout`](Self::poll_timeout) says.
 #[derive(Clone)]
 pub struct Engine(Arc<Core>);
-
-/// What publishing has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// Position of the last event that was committed; if none was, of the hub's newest event.
-    pub seq: u64,
-    /// How many events were committed: 1, or what the handlers made of it, 0 if they dropped it.
-    pub events: usize,
-    /// The last event's own id, if it has one; otherwise its id is [`Engine::id_of`] its position.
-    pub own_id: Option<Box<str>>,
-}
 
 impl Engine {
     /// Makes an engine.
@@ -68,7 +63,7 @@ impl Engine {
         Ok(Self(Arc::new(Core::new(config, Some(journal)))))
     }
 
-    /// Whether publishing and closing may wait for a disk: with a journal.
+    /// Whether closing a topic and deleting its history may wait for a disk: with a journal.
     #[must_use]
     pub fn may_block(&self) -> bool {
         self.0.journal.is_some()
@@ -90,47 +85,6 @@ impl Engine {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0.config
-    }
-
-    /// Publishes one event. When this returns, every reader can see it and those that sleep are woken; nobody has
-    /// necessarily got it yet. With a journal it may wait for the disk, as the journal's durability asks for.
-    ///
-    /// # Errors
-    /// [`PublishError`]; nothing has changed then.
-    pub fn publish(&self, draft: Draft<'_>, now: Timestamp) -> Result<Published, PublishError> {
-        let core = &*self.0;
-        let now = core.at(now);
-        let result = self.admit(&draft).and_then(|()| {
-            let Some(chain) = core.chain_for(&draft) else { return self.commit_one(&draft, now) };
-            let mut published = self.through_handlers(&chain, vec![draft], now).map_err(|e| e.error)?;
-            Ok(published.remove(0))
-        });
-        if result.is_err() {
-            core.counters.refused(1);
-        }
-        result
-    }
-
-    /// Publishes several events in one step: all of them or none, with nothing of others in between.
-    ///
-    /// # Errors
-    /// [`BatchError`] names the first event that was refused; nothing has changed then.
-    pub fn publish_batch(
-        &self,
-        drafts: Vec<Draft<'_>>,
-        now: Timestamp,
-    ) -> Result<Vec<Published>, BatchError> {
-        let core = &*self.0;
-        let (now, count) = (core.at(now), drafts.len() as u64);
-        let admitted = drafts
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, draft)| self.admit(draft).map_err(|error| BatchError { index, error }));
-        let result = admitted.and_then(|()| self.through_handlers(&core.chain(), drafts, now));
-        if result.is_err() {
-            core.counters.refused(count);
-        }
-        result
     }
 
     /// Closes a topic: readers get what is retained and end, and nobody can publish to it any more. A topic that does
@@ -322,152 +276,6 @@ impl Engine {
             last_seq,
             closed: topic.ring.is_closed(),
         }
-    }
-
-    fn admit(&self, draft: &Draft<'_>) -> Result<(), PublishError> {
-        draft.check(&self.0.config.epoch)?;
-        let (limit, size) = (self.0.config.limits.event_bytes, draft.data.len() as u64);
-        if size > limit { Err(PublishError::TooLarge { limit, size }) } else { Ok(()) }
-    }
-
-    fn open(&self, name: &str, now: Timestamp) -> Result<Arc<Topic>, PublishError> {
-        let core = &*self.0;
-        let limit = core.config.limits.topics;
-        core.directory.open(name, &core.log, now).map_err(|_| PublishError::TopicLimit { limit })
-    }
-
-    /// The short way: one event, no handler.
-    fn commit_one(&self, draft: &Draft<'_>, now: Timestamp) -> Result<Published, PublishError> {
-        let core = &*self.0;
-        let mut topic = self.open(&draft.topic, now)?;
-        let frame = NewFrame::render(Arc::clone(&topic.name), draft, now);
-        let bytes = frame.len();
-        let mut append = [Append { topic: topic.key, frame: Some(frame) }];
-        let done = loop {
-            match core.log.commit(&mut append, &[draft], &[], now) {
-                Ok(done) => break done,
-                Err(Refused::Closed) => return Err(PublishError::TopicClosed),
-                Err(Refused::NotStored(reason)) => return Err(PublishError::NotStored { reason }),
-                Err(Refused::Freed) => {
-                    topic = self.open(&draft.topic, now)?;
-                    append[0].topic = topic.key;
-                }
-            }
-        };
-        let seq = done.first;
-        core.log.settle(done)?;
-        core.counters.published_bytes(bytes);
-        topic.interests.notify();
-        Ok(Published { seq, events: 1, own_id: draft.id.as_deref().map(Box::from) })
-    }
-
-    /// The long way: runs each draft through the chain and commits what comes out in one step.
-    fn through_handlers(
-        &self,
-        chain: &Chain,
-        drafts: Vec<Draft<'_>>,
-        now: Timestamp,
-    ) -> Result<Vec<Published>, BatchError> {
-        let core = &*self.0;
-        let mut counts = vec![0; drafts.len()];
-        let mut held = Held::default();
-        let events = chain
-            .run(drafts, now, &mut held)
-            .map_err(|(index, error)| BatchError { index, error: PublishError::Handler(error) })?;
-        for (index, event) in &events {
-            // What a handler makes keeps the same rules.
-            self.admit(event).map_err(|error| BatchError { index: *index, error })?;
-            counts[*index] += 1;
-        }
-        let first = self.commit_many(&events, held, now)?;
-        core.counters.dropped(counts.iter().filter(|count| **count == 0).count() as u64);
-        let mut next = first;
-        let mut rest = events.iter();
-        Ok(counts
-            .into_iter()
-            .map(|count| {
-                let last = rest.by_ref().take(count).last();
-                next += count as u64;
-                Published {
-                    seq: next - 1,
-                    events: count,
-                    own_id: last.and_then(|(_, event)| event.id.as_deref()).map(Box::from),
-                }
-            })
-            .collect())
-    }
-
-    /// Commits `events`, each with the index of the draft it came from, and what handlers have changed in their state; returns the
-    /// position of the first.
-    fn commit_many(
-        &self,
-        events: &[(usize, Draft<'_>)],
-        held: Held<'_>,
-        now: Timestamp,
-    ) -> Result<u64, BatchError> {
-        let core = &*self.0;
-        let not_stored = |error| BatchError { index: events.first().map_or(0, |(index, _)| *index), error };
-        let mut topics = self.open_all(events, now)?;
-        let mut bytes = 0;
-        let mut appends: Vec<Append> = events
-            .iter()
-            .zip(&topics)
-            .map(|((_, event), topic)| {
-                let frame = NewFrame::render(Arc::clone(&topic.name), event, now);
-                bytes += frame.len();
-                Append { topic: topic.key, frame: Some(frame) }
-            })
-            .collect();
-        let (drafts, states): (Vec<&Draft<'_>>, _) = match &core.journal {
-            None => (Vec::new(), Vec::new()),
-            Some(_) => (events.iter().map(|(_, event)| event).collect(), held.changes()),
-        };
-        let done = loop {
-            match core.log.commit(&mut appends, &drafts, &states, now) {
-                Ok(done) => break done,
-                Err(Refused::Closed) => {
-                    let closed = topics.iter().position(|topic| topic.ring.is_closed()).unwrap_or_default();
-                    return Err(BatchError { index: events[closed].0, error: PublishError::TopicClosed });
-                }
-                Err(Refused::NotStored(reason)) => {
-                    return Err(not_stored(PublishError::NotStored { reason }));
-                }
-                Err(Refused::Freed) => {
-                    topics = self.open_all(events, now)?;
-                    for (append, topic) in appends.iter_mut().zip(&topics) {
-                        append.topic = topic.key;
-                    }
-                }
-            }
-        };
-        // The order is fixed: the next event of these topics need not wait for the disk with this one.
-        held.commit();
-        let first = done.first;
-        core.log.settle(done).map_err(|error| not_stored(error.into()))?;
-        core.counters.published_bytes(bytes);
-        topics.sort_unstable_by_key(|topic| topic.key);
-        topics.dedup_by_key(|topic| topic.key);
-        for topic in &topics {
-            topic.interests.notify();
-        }
-        Ok(first)
-    }
-
-    fn open_all(&self, events: &[(usize, Draft<'_>)], now: Timestamp) -> Result<Vec<Arc<Topic>>, BatchError> {
-        // None is opened if not all can be.
-        if let Some(at) = self.0.directory.without_room(events.iter().map(|(_, event)| &*event.topic)) {
-            let limit = self.0.config.limits.topics;
-            return Err(BatchError { index: events[at].0, error: PublishError::TopicLimit { limit } });
-        }
-        let mut topics: Vec<Arc<Topic>> = Vec::with_capacity(events.len());
-        for (index, event) in events {
-            let topic = match topics.last() {
-                Some(last) if *last.name == *event.topic => Arc::clone(last),
-                _ => self.open(&event.topic, now).map_err(|error| BatchError { index: *index, error })?,
-            };
-            topics.push(topic);
-        }
-        Ok(topics)
     }
 }
 

@@ -13,6 +13,7 @@
 
 use core::any::Any;
 use core::fmt;
+use core::task::Waker;
 use core::time::Duration;
 
 use crate::draft::Draft;
@@ -39,6 +40,9 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`JournalError::Failed`] while the disk fails.
     fn admit(&self, events: usize) -> Result<(), JournalError>;
+
+    /// Whether [`try_submit`](Self::try_submit) would have room for so many events. Never waits for the disk.
+    fn has_room(&self, events: usize) -> bool;
 
     /// Gives events the next positions, without a hole between them. Never waits for the disk: `None` if there is no
     /// room now, and [`admit`](Self::admit) is to be asked again.
@@ -126,6 +130,14 @@ pub trait Settlement: Send + Sync {
     /// # Errors
     /// Why it was not stored: nobody will ever see it.
     fn wait(&self) -> Result<(), JournalError>;
+
+    /// The outcome, if it is known; else the waker is woken once it is, by whoever writes, who holds no lock of the journal
+    /// then. Never waits for the disk: that somebody writes is the journal's care.
+    fn poll(&self, waker: &Waker) -> Option<Result<(), JournalError>>;
+
+    /// Writes for all who wait, if nobody does so at the moment and the disk has lately been quick: for callers who may be
+    /// held up for a moment, but not for longer.
+    fn write_if_quick(&self);
 }
 
 /// Why something was not stored or read.

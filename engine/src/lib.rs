@@ -70,7 +70,7 @@ pub use draft::{
     Draft, Field, InvalidField, MAX_CLIENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_RETRY_MS,
     MAX_TOPIC_BYTES, RESERVED_EVENT_PREFIX, Reason, check_client, check_event_type, check_topic,
 };
-pub use engine::{BatchError, Engine, PublishError, Published};
+pub use engine::{BatchError, Engine, PublishError, Published, Started};
 pub use fanout::Watcher;
 pub use handler::{
     Fault, Handler, HandlerError, HandlerInfo, HandlerSpec, HandlerStats, MAX_BATCH, OnFault, OpenState,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -348,6 +349,10 @@ impl Journal for Shared {
         self.store.admit(events as u64, self.durability).map_err(failed)
     }
 
+    fn has_room(&self, events: usize) -> bool {
+        self.store.has_room(events as u64, self.durability)
+    }
+
     fn try_submit(
         &self,
         events: &[&Draft<'_>],
@@ -444,6 +449,14 @@ impl Settlement for Waiting {
 
     fn wait(&self) -> Result<(), JournalError> {
         self.store.wait(&self.ticket).map_err(failed)
+    }
+
+    fn poll(&self, waker: &Waker) -> Option<Result<(), JournalError>> {
+        self.store.poll(&self.ticket, waker).map(|outcome| outcome.map_err(failed))
+    }
+
+    fn write_if_quick(&self) {
+        self.store.write_if_quick();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_engine::{Engine, Timestamp};
+use fanfare_engine::{Engine, PublishError, Started, Timestamp};
 use tokio::sync::Semaphore;
 
 use crate::alarm::Alarms;
@@ -37,6 +37,8 @@ pub(crate) struct App {
     pub(crate) pages: Pages,
     /// Memory that bodies may take, all together.
     pub(crate) bodies: Semaphore,
+    /// A thread of the runtime, which has one for each lane, may be held up for a millisecond: there are others.
+    may_pause: bool,
 }
 
 impl App {
@@ -48,21 +50,42 @@ impl App {
             rate: PublishRate::new(config.publish_rate),
             pages: Pages::new(&config.pages),
             bodies: Semaphore::new(usize::try_from(budget).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)),
+            alarms: Arc::default(),
+            may_pause: lanes.stats().len() > 1,
             engine,
             config,
             shared,
             lanes,
-            alarms: Arc::default(),
         }
     }
 
-    /// Publishes or closes. Where that may wait for a disk, other tasks go on meanwhile on another thread.
+    /// Closes a topic or deletes its history. Where that may wait for a disk, other tasks go on meanwhile on another thread.
     pub(crate) fn write<R>(&self, work: impl FnOnce(&Engine) -> R) -> R {
         if self.engine.may_block() {
             tokio::task::block_in_place(|| work(&self.engine))
         } else {
             work(&self.engine)
         }
+    }
+
+    /// Starts to publish so many events. Where that has to wait for room on the way to the disk, other tasks go on meanwhile
+    /// on another thread.
+    pub(crate) fn start<R>(&self, events: usize, work: impl FnOnce(&Engine) -> R) -> R {
+        if self.engine.has_room(events) {
+            work(&self.engine)
+        } else {
+            tokio::task::block_in_place(|| work(&self.engine))
+        }
+    }
+
+    /// Awaits what was started.
+    pub(crate) async fn stored<T>(&self, started: Started<T>) -> Result<T, PublishError> {
+        if !started.is_done() && self.may_pause {
+            // Whoever is ready too publishes before, so that one write is for all of them.
+            tokio::task::yield_now().await;
+            started.write_if_quick();
+        }
+        started.await
     }
 
     /// Engine time.

@@ -44,8 +44,9 @@ pub(crate) async fn publish(asker: &Asker<'_>, topic: &str, body: Incoming) -> R
             };
             let now = app.now();
             app.rate.take(from, 1, now)?;
-            let published =
-                app.write(|engine| engine.publish(draft, now)).map_err(|error| refused(&error))?;
+            let started = app.start(1, |engine| engine.start_publish(draft, now));
+            let started = started.map_err(|error| refused(&error))?;
+            let published = app.stored(started).await.map_err(|error| refused(&error))?;
             Ok(reply::json(StatusCode::OK, line(&json!({ "id": id_of(app, &published) }))))
         }
         BodyKind::Ndjson => {
@@ -59,12 +60,15 @@ pub(crate) async fn publish(asker: &Asker<'_>, topic: &str, body: Incoming) -> R
             let (drafts, lines) = ndjson::parse(topic, text)?;
             let now = app.now();
             app.rate.take(from, drafts.len() as u64, now)?;
-            let published = app.write(|engine| engine.publish_batch(drafts, now)).map_err(|failed| {
+            let started = app.start(drafts.len(), |engine| engine.start_publish_batch(drafts, now));
+            let started = started.map_err(|failed| {
                 let place = lines
                     .get(failed.index)
                     .map_or_else(|| "the batch".to_owned(), |line| format!("line {line}"));
                 refused(&failed.error).at(&place)
             })?;
+            let stored = app.stored(started).await;
+            let published = stored.map_err(|error| refused(&error).at("the batch"))?;
             let ids: Vec<Option<String>> = published.iter().map(|published| id_of(app, published)).collect();
             Ok(reply::json(StatusCode::OK, line(&json!({ "ids": ids }))))
         }

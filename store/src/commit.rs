@@ -6,8 +6,9 @@
 //!
 //! **Writing.** `Store::submit` gives a transaction its positions and puts it behind those that wait; `Store::wait`
 //! returns when it is as safe as its durability says. Whoever waits first writes for all: it takes the whole queue, writes it
-//! with one call and one sync, and wakes the others, who meanwhile have filled the queue again. Where nobody waits,
-//! a thread of the store writes every `history.sync_interval`.
+//! with one call and one sync, and wakes those whose transactions were in it. Others have filled the queue meanwhile; for them,
+//! and for those who leave a waker by `Store::poll` instead of waiting, a thread of the store goes on at once. What nobody
+//! waits for it writes every `history.sync_interval`.
 //!
 //! **Failing.** A transaction whose publisher waits fails as a whole and its positions stay unused. One that was
 //! answered before goes back to the head of the queue; while it is there, nothing new is taken unless the disk works again.
@@ -20,7 +21,8 @@ use std::any::Any;
 use std::borrow::Borrow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use fanfare_engine::{Draft, Epoch};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -33,11 +35,15 @@ use crate::meta::Meta;
 use crate::queue::{Outcome, Queue};
 use crate::record::Change;
 use crate::rules::Rules;
+use crate::sleeper;
 use crate::stats::Timing;
 use crate::writer::{Files, Writer};
 
 /// Positions that are reserved at once. The sequence goes on behind them after an unclean stop.
 pub(crate) const RESERVE: u64 = 1 << 20;
+
+/// What one write may take for a thread to do it that has other things to do.
+const QUICK: Duration = Duration::from_millis(1);
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -63,6 +69,10 @@ pub(crate) struct Inner {
     pub(crate) settled: u64,
     /// Absent while somebody writes.
     pub(crate) writer: Option<Box<Writer>>,
+    /// Somebody awaits the outcome of what is in the queue, and does not write himself.
+    pub(crate) awaited: bool,
+    /// Transactions of the last write.
+    pub(crate) last_group: u64,
     /// Why the last attempt failed; something waits to be tried again.
     pub(crate) failing: Option<Error>,
     pub(crate) closed: bool,
@@ -185,6 +195,60 @@ impl Shared {
     pub(crate) fn give_writer(&self, inner: &mut Inner, writer: Box<Writer>) {
         inner.writer = Some(writer);
         self.written.notify_all();
+        if inner.awaited {
+            self.work.notify_all();
+        }
+    }
+
+    /// Returns when it is known what became of a transaction: writes for all if nobody does so, else sleeps until it is woken
+    /// for this transaction alone.
+    pub(crate) fn wait(&self, outcome: &Outcome) -> Result<()> {
+        let mut inner = self.inner.lock();
+        loop {
+            if let Some(result) = outcome.get() {
+                return result;
+            }
+            match inner.writer.take() {
+                Some(writer) => {
+                    // Told to each who waits, and kept in `failing` for the others.
+                    let _ = self.write_all(&mut inner, writer, false);
+                }
+                None => {
+                    inner.awaited = true;
+                    let known = outcome.get_or_wake(&sleeper::waker());
+                    drop(inner);
+                    return known.unwrap_or_else(|| sleeper::until(|| outcome.get()));
+                }
+            }
+        }
+    }
+
+    /// What became of a transaction. While that is open, the waker is kept, and the thread of the store writes at once.
+    pub(crate) fn poll(&self, outcome: &Outcome, waker: &Waker) -> Option<Result<()>> {
+        if let Some(result) = outcome.get() {
+            return Some(result);
+        }
+        let mut inner = self.inner.lock();
+        if let Some(result) = outcome.get_or_wake(waker) {
+            return Some(result);
+        }
+        // If it is being written just now, the thread finds nothing to do, or something of others.
+        if !std::mem::replace(&mut inner.awaited, true) && inner.writer.is_some() {
+            self.work.notify_all();
+        }
+        None
+    }
+
+    /// Writes for all who wait, if nobody does so and the disk has been quick.
+    pub(crate) fn write_if_quick(&self) {
+        let mut inner = self.inner.lock();
+        if inner.queue.is_empty() || inner.timing.recent > QUICK {
+            return;
+        }
+        if let Some(writer) = inner.writer.take() {
+            // Told to each who waits, and kept in `failing` for the others.
+            let _ = self.write_all(&mut inner, writer, false);
+        }
     }
 
     /// Writes the queue. `sync`: even if nothing in it wants that.
@@ -194,7 +258,14 @@ impl Shared {
         mut writer: Box<Writer>,
         sync: bool,
     ) -> Result<()> {
+        if inner.queue.transactions() < inner.last_group {
+            // Those who were woken by the last write are about to come again: one write for all of them is the cheaper.
+            MutexGuard::unlocked(inner, std::thread::yield_now);
+        }
         let mut queue = std::mem::take(&mut inner.queue);
+        inner.last_group = queue.transactions();
+        inner.awaited = false;
+        let mut woken = Vec::new();
         let through = inner.next - 1;
         let mut timing = inner.timing;
         let result = MutexGuard::unlocked(inner, || {
@@ -213,11 +284,11 @@ impl Shared {
         if let Err(error) = &result
             && queue.fails_state()
         {
-            inner.queue.fail_state(error);
+            inner.queue.fail_state(error, &mut woken);
             // Release pairs with the load without the lock.
             self.state_version.fetch_add(1, Ordering::Release);
         }
-        let answered = queue.settle(&result);
+        let answered = queue.settle(&result, &mut woken);
         inner.settled = answered.first().map_or(through, |first| first - 1);
         if !answered.is_empty() {
             // Publishers were told that these are taken, so they go first when writing is tried again.
@@ -225,6 +296,9 @@ impl Shared {
         }
         inner.failing = result.as_ref().err().filter(|_| !inner.queue.is_empty()).cloned();
         self.give_writer(inner, writer);
+        if !woken.is_empty() {
+            MutexGuard::unlocked(inner, || woken.into_iter().for_each(Waker::wake));
+        }
         result
     }
 
@@ -233,11 +307,12 @@ impl Shared {
         let mut inner = self.inner.lock();
         while !inner.closed {
             if inner.queue.is_empty() {
+                inner.awaited = false;
                 self.work.wait(&mut inner);
                 continue;
             }
             let until = Instant::now() + self.config.sync_interval;
-            while !inner.closed && !self.work.wait_until(&mut inner, until).timed_out() {}
+            while !inner.closed && !inner.awaited && !self.work.wait_until(&mut inner, until).timed_out() {}
             if !inner.closed && !inner.queue.is_empty() {
                 self.write_or_wait(&mut inner, false);
             }

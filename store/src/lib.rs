@@ -50,6 +50,11 @@ mod writer;
 
 mod queue;
 
+mod sleeper;
+
+mod ticket;
+pub use ticket::Ticket;
+
 mod recover;
 
 mod stats;
@@ -60,7 +65,7 @@ mod compact;
 mod commit;
 
 mod store;
-pub use store::{Store, Ticket};
+pub use store::Store;
 
 mod tables;
 

@@ -2,9 +2,11 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::task::Waker;
 
 use fanfare_engine::Draft;
+use parking_lot::Mutex;
 
 use crate::durability::Durability;
 use crate::error::{Error, Result};
@@ -15,11 +17,45 @@ use crate::writer::Group;
 
 /// Where a waiting publisher finds its answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Outcome(Arc<OnceLock<Result<(), Error>>>);
+pub(crate) struct Outcome(Arc<Mutex<Answer>>);
+
+#[derive(Debug)]
+enum Answer {
+    /// Who is to be woken when there is one.
+    Open(Vec<Waker>),
+    Known(Result<()>),
+}
 
 impl Outcome {
-    pub(crate) fn get(&self) -> Option<&Result<(), Error>> {
-        self.0.get()
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Answer::Open(Vec::new()))))
+    }
+
+    pub(crate) fn get(&self) -> Option<Result<()>> {
+        match &*self.0.lock() {
+            Answer::Open(_) => None,
+            Answer::Known(result) => Some(result.clone()),
+        }
+    }
+
+    /// The answer; or the waker is woken when there is one.
+    pub(crate) fn get_or_wake(&self, waker: &Waker) -> Option<Result<()>> {
+        match &mut *self.0.lock() {
+            Answer::Open(wakers) => {
+                if !wakers.iter().any(|known| known.will_wake(waker)) {
+                    wakers.push(waker.clone());
+                }
+                None
+            }
+            Answer::Known(result) => Some(result.clone()),
+        }
+    }
+
+    /// Adds who is to be woken to `woken`.
+    fn set(&self, result: Result<()>, woken: &mut Vec<Waker>) {
+        if let Answer::Open(wakers) = std::mem::replace(&mut *self.0.lock(), Answer::Known(result)) {
+            woken.extend(wakers);
+        }
     }
 }
 
@@ -91,7 +127,7 @@ impl Queue {
         }
         group.changes.extend(changes.iter().cloned());
         group.sync |= durability.syncs();
-        let outcome = durability.waits().then(|| Outcome(Arc::default()));
+        let outcome = durability.waits().then(Outcome::new);
         self.parts.push(Part {
             bytes: group.bytes.len(),
             entries: group.entries.len(),
@@ -103,13 +139,14 @@ impl Queue {
         outcome
     }
 
-    /// Tells all who wait how it went. What is left after a failure are the transactions that were answered before.
-    pub(crate) fn settle(self, result: &Result<()>) -> Self {
+    /// Tells all who wait how it went; those in `woken` are to be woken once no lock is held. What is left after a failure
+    /// are the transactions that were answered before.
+    pub(crate) fn settle(self, result: &Result<()>, woken: &mut Vec<Waker>) -> Self {
         match result {
-            Err(error) => self.fail(error, |part| part.outcome.is_some()),
+            Err(error) => self.fail(error, |part| part.outcome.is_some(), woken),
             Ok(()) => {
                 for outcome in self.parts.iter().filter_map(|part| part.outcome.as_ref()) {
-                    let _ = outcome.0.set(Ok(()));
+                    outcome.set(Ok(()), woken);
                 }
                 Self::default()
             }
@@ -122,9 +159,9 @@ impl Queue {
     }
 
     /// Fails the transactions that wait and change state.
-    pub(crate) fn fail_state(&mut self, error: &Error) {
+    pub(crate) fn fail_state(&mut self, error: &Error, woken: &mut Vec<Waker>) {
         if self.fails_state() {
-            *self = std::mem::take(self).fail(error, Part::fails_state);
+            *self = std::mem::take(self).fail(error, Part::fails_state, woken);
         }
     }
 
@@ -142,13 +179,15 @@ impl Queue {
     }
 
     /// Takes some out and tells those who wait for them.
-    fn fail(mut self, error: &Error, which: impl Fn(&Part) -> bool) -> Self {
+    fn fail(mut self, error: &Error, which: impl Fn(&Part) -> bool, woken: &mut Vec<Waker>) -> Self {
         let mut kept = Self::default();
         let (mut bytes, mut entries, mut changes) = (0, 0, 0);
         let all_changes = std::mem::take(&mut self.group.changes);
         for part in self.parts {
             if which(&part) {
-                let _ = part.outcome.as_ref().map(|outcome| outcome.0.set(Err(error.clone())));
+                if let Some(outcome) = &part.outcome {
+                    outcome.set(Err(error.clone()), woken);
+                }
             } else {
                 let group = &mut kept.group;
                 let moved = group.bytes.len();

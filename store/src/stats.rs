@@ -42,10 +42,13 @@ pub struct Timing {
     pub total: Duration,
     /// The longest.
     pub longest: Duration,
+    /// How long one has taken of late: a moving average over about eight.
+    pub recent: Duration,
 }
 
 impl Timing {
     pub(crate) fn add(&mut self, took: Duration, transactions: u64) {
+        self.recent = if self.writes == 0 { took } else { (self.recent * 7 + took) / 8 };
         self.writes += 1;
         self.transactions += transactions;
         self.total += took;

@@ -6,6 +6,7 @@ use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::thread::JoinHandle;
 
 use fanfare_engine::options::OptionError;
@@ -20,11 +21,12 @@ use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::Meta;
 use crate::pages::{Page, PageLimits, Source, Topics};
-use crate::queue::{Outcome, Queue};
+use crate::queue::Queue;
 use crate::record::{Change, check_change, check_event};
 use crate::recover::recover;
 use crate::rules::Rules;
 use crate::stats::{Damaged, Stats, Timing};
+use crate::ticket::Ticket;
 use crate::writer::Files;
 
 /// History on disk. All methods may be called from any thread.
@@ -33,34 +35,6 @@ pub struct Store {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Held by who lets events go.
     pub(crate) compactor: Mutex<Compactor>,
-}
-
-/// A transaction that has its positions. See [`Store::wait`].
-#[derive(Clone, Debug)]
-#[must_use = "whether the transaction is stored is known after `wait` only"]
-pub struct Ticket {
-    /// The position of its first event; the others follow without holes.
-    pub first: u64,
-    /// How many events it has.
-    pub events: u64,
-    outcome: Option<Outcome>,
-}
-
-impl Ticket {
-    /// What became of it; `None` while that is open. If it is stored, it is known of all before it.
-    #[must_use]
-    pub fn outcome(&self) -> Option<Result<()>> {
-        match &self.outcome {
-            None => Some(Ok(())),
-            Some(outcome) => outcome.get().cloned(),
-        }
-    }
-
-    /// Whether that was clear when it was submitted, as where nobody waits for the disk.
-    #[must_use]
-    pub fn is_settled_at_once(&self) -> bool {
-        self.outcome.is_none()
-    }
 }
 
 impl Store {
@@ -104,6 +78,8 @@ impl Store {
                 meta,
                 next: found.next,
                 settled: found.next - 1,
+                awaited: false,
+                last_group: 0,
                 queue: Queue::default(),
                 writer: Some(Box::new(found.writer)),
                 failing: None,
@@ -224,14 +200,30 @@ impl Store {
     /// # Errors
     /// Why it was not stored. None of it will be seen by readers, and its positions are never used again.
     pub fn wait(&self, ticket: &Ticket) -> Result<()> {
-        let Some(outcome) = &ticket.outcome else { return Ok(()) };
-        let mut inner = self.shared.inner.lock();
-        loop {
-            if let Some(result) = outcome.get() {
-                return result.clone();
-            }
-            self.shared.write_or_wait(&mut inner, false);
+        ticket.outcome.as_ref().map_or(Ok(()), |outcome| self.shared.wait(outcome))
+    }
+
+    /// As [`wait`](Self::wait) without waiting: `None` while it is open. Then the waker is woken when it is known, on whichever
+    /// thread has written, with no lock held; another thread than the caller's writes, soon.
+    ///
+    /// The result is an error for the same reasons.
+    #[must_use]
+    pub fn poll(&self, ticket: &Ticket, waker: &Waker) -> Option<Result<()>> {
+        match &ticket.outcome {
+            None => Some(Ok(())),
+            Some(outcome) => self.shared.poll(outcome, waker),
         }
+    }
+
+    /// Writes for all who wait, if nobody does so at the moment and writing has taken less than a millisecond of late.
+    pub fn write_if_quick(&self) {
+        self.shared.write_if_quick();
+    }
+
+    /// Whether [`try_submit`](Self::try_submit) has room for so many events now.
+    #[must_use]
+    pub fn has_room(&self, events: u64, durability: Durability) -> bool {
+        self.shared.has_room(&self.shared.inner.lock(), events, durability)
     }
 
     /// Writes what waits, and syncs it.

@@ -15,7 +15,8 @@ use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Change;
 use crate::state::Value;
-use crate::store::{Store, Ticket};
+use crate::store::Store;
+use crate::ticket::Ticket;
 
 /// How often state is looked through for what has passed its time.
 const EXPIRY_MS: u64 = 60_000;

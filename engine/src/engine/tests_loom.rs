@@ -9,15 +9,8 @@ use super::{Engine, PublishError};
 use crate::config::Config;
 use crate::draft::Draft;
 use crate::id::Epoch;
-use crate::journal::{
-    Journal, JournalError, JournalStats, ReadFrom, ReadRequest, Settlement, StateChanges, StoredPage,
-    StoredState, Ticket,
-};
 use crate::subscription::{LagPolicy, Pulled, Start, SubscribeError, SubscribeOptions, Subscription};
-use crate::sync::{
-    Arc, Bell, Mutex,
-    atomic::{AtomicBool, Ordering},
-};
+use crate::sync::{Arc, Bell};
 use crate::time::Timestamp;
 use crate::wire::Frame;
 
@@ -29,21 +22,25 @@ fn engine(events: u32) -> Engine {
     Engine::new(config).expect("a valid configuration")
 }
 
-fn put(engine: &Engine, key: &'static str) {
+pub(super) fn put(engine: &Engine, key: &'static str) {
     engine.publish(Draft { key: Some(key.into()), ..Draft::new("t", key) }, NOW).expect("is taken");
 }
 
-fn try_subscribe(engine: &Engine, start: Start<'_>, lag: LagPolicy) -> Result<Subscription, SubscribeError> {
+pub(super) fn try_subscribe(
+    engine: &Engine,
+    start: Start<'_>,
+    lag: LagPolicy,
+) -> Result<Subscription, SubscribeError> {
     let options = SubscribeOptions { topics: vec!["t".into()], start, lag, ..Default::default() };
     engine.subscribe(&engine.watcher(), &options, NOW)
 }
 
-fn subscribe(engine: &Engine, start: Start<'_>, lag: LagPolicy) -> Subscription {
+pub(super) fn subscribe(engine: &Engine, start: Start<'_>, lag: LagPolicy) -> Subscription {
     try_subscribe(engine, start, lag).expect("can be read")
 }
 
 /// Pulls until nothing more is there now.
-fn drain(reader: &Subscription, out: &mut Vec<Frame>) -> Pulled {
+pub(super) fn drain(reader: &Subscription, out: &mut Vec<Frame>) -> Pulled {
     loop {
         match reader.pull(out, usize::MAX) {
             // The publisher is at it: let it go on.
@@ -54,7 +51,10 @@ fn drain(reader: &Subscription, out: &mut Vec<Frame>) -> Pulled {
 }
 
 /// Reads, sleeping in between, until `done`.
-fn read_until(reader: &Subscription, mut done: impl FnMut(&[Frame], Option<Pulled>) -> bool) -> Vec<Frame> {
+pub(super) fn read_until(
+    reader: &Subscription,
+    mut done: impl FnMut(&[Frame], Option<Pulled>) -> bool,
+) -> Vec<Frame> {
     let bell = Bell::new();
     let waker = Waker::from(Arc::clone(&bell));
     let mut cx = Context::from_waker(&waker);
@@ -72,7 +72,7 @@ fn read_until(reader: &Subscription, mut done: impl FnMut(&[Frame], Option<Pulle
     }
 }
 
-fn seqs(frames: &[Frame]) -> Vec<u64> {
+pub(super) fn seqs(frames: &[Frame]) -> Vec<u64> {
     frames.iter().filter(|frame| !frame.is_gap()).map(Frame::seq).collect()
 }
 
@@ -321,165 +321,5 @@ fn loom_freeing_against_publishing() {
         let mut out = Vec::new();
         assert_eq!(drain(&reader, &mut out), Pulled::Idle);
         assert_eq!(seqs(&out), [1]);
-    });
-}
-
-/// A journal whose waiting publishers write for all who wait, as the store's do.
-struct Disk(Arc<Mutex<Vec<Arc<Transaction>>>>, Mutex<u64>);
-
-struct Transaction {
-    drafts: Vec<Draft<'static>>,
-    written: AtomicBool,
-    disk: Arc<Mutex<Vec<Arc<Transaction>>>>,
-}
-
-impl Settlement for Transaction {
-    fn outcome(&self) -> Option<Result<(), JournalError>> {
-        self.written.load(Ordering::Acquire).then_some(Ok(()))
-    }
-
-    fn wait(&self) -> Result<(), JournalError> {
-        for transaction in self.disk.lock().iter() {
-            transaction.written.store(true, Ordering::Release);
-        }
-        Ok(())
-    }
-}
-
-impl Disk {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(Arc::new(Mutex::new(Vec::new())), Mutex::new(1)))
-    }
-
-    fn submit(&self, drafts: Vec<Draft<'static>>) -> Ticket {
-        let mut next = self.1.lock();
-        let first = *next;
-        *next += drafts.len() as u64;
-        let written = AtomicBool::new(false);
-        let transaction = Arc::new(Transaction { drafts, written, disk: Arc::clone(&self.0) });
-        self.0.lock().push(Arc::clone(&transaction));
-        Ticket { first, settlement: Some(transaction) }
-    }
-}
-
-impl Journal for Disk {
-    fn epoch(&self) -> Epoch {
-        Epoch::from_seed(0)
-    }
-
-    fn next_position(&self) -> u64 {
-        *self.1.lock()
-    }
-
-    fn is_closed(&self, _: &str) -> bool {
-        false
-    }
-
-    fn is_read_to_end(&self, _: &[&str], _: &ReadFrom, _: bool) -> bool {
-        false
-    }
-
-    fn admit(&self, _: usize) -> Result<(), JournalError> {
-        Ok(())
-    }
-
-    fn try_submit(&self, events: &[&Draft<'_>], _: &[StateChanges]) -> Result<Option<Ticket>, JournalError> {
-        Ok(Some(self.submit(events.iter().map(|draft| (*draft).clone().into_owned()).collect())))
-    }
-
-    fn state(&self, _: &str) -> StoredState {
-        StoredState::default()
-    }
-
-    fn state_version(&self) -> u64 {
-        0
-    }
-
-    fn try_close(&self, _: &str) -> Result<Option<Ticket>, JournalError> {
-        Ok(Some(self.submit(Vec::new())))
-    }
-
-    fn try_delete(&self, _: &str) -> Result<Option<Ticket>, JournalError> {
-        Ok(Some(self.submit(Vec::new())))
-    }
-
-    fn read(&self, request: ReadRequest) {
-        let all = self.0.lock();
-        let written = all.iter().filter(|transaction| transaction.written.load(Ordering::Acquire));
-        let events: Vec<_> = (1..).zip(written.flat_map(|transaction| transaction.drafts.clone())).collect();
-        drop(all);
-        let through = events.last().map_or(0, |(seq, _)| *seq);
-        request.answer(Ok(StoredPage { events, through, ..StoredPage::default() }));
-    }
-
-    fn stats(&self) -> JournalStats {
-        JournalStats::default()
-    }
-}
-
-fn stored_engine(events: u32) -> Engine {
-    let mut config = Config::new(Epoch::from_seed(0));
-    config.history.events = events;
-    Engine::with_journal(config, Disk::new()).expect("a valid configuration")
-}
-
-/// Two publishers that wait for the disk: whoever makes what visible, a reader sees both, in order, and is woken.
-#[test]
-fn loom_what_waits_for_the_disk_comes_in_order() {
-    loom::model(|| {
-        let engine = stored_engine(4);
-        let reader = subscribe(&engine, Start::Live, LagPolicy::Disconnect);
-        let publishers = ["a", "b"].map(|data| {
-            let engine = engine.clone();
-            thread::spawn(move || put(&engine, data))
-        });
-        let frames = read_until(&reader, |frames, _| frames.len() >= 2);
-        assert_eq!(seqs(&frames), [1, 2]);
-        for publisher in publishers {
-            publisher.join().expect("no panic");
-        }
-        drop(reader);
-    });
-}
-
-/// A ring of one event: what a resuming reader does not find there comes from the journal, without hole or double.
-#[test]
-fn loom_the_seam_of_the_journal() {
-    loom::model(|| {
-        let engine = stored_engine(1);
-        put(&engine, "a");
-        put(&engine, "b");
-        let publisher = {
-            let engine = engine.clone();
-            thread::spawn(move || put(&engine, "c"))
-        };
-        let start = Start::After(engine.id_of(0).to_string().into());
-        let reader = subscribe(&engine, start, LagPolicy::Disconnect);
-        let frames = read_until(&reader, |frames, _| frames.len() >= 3);
-        assert_eq!(seqs(&frames), [1, 2, 3]);
-        assert!(frames.iter().all(|frame| !frame.is_gap()));
-        publisher.join().expect("no panic");
-        drop(reader);
-    });
-}
-
-/// Closing while somebody publishes: the event is before the end, or refused.
-#[test]
-fn loom_closing_waits_for_the_disk() {
-    loom::model(|| {
-        let engine = stored_engine(4);
-        let reader = subscribe(&engine, Start::Live, LagPolicy::Disconnect);
-        let publisher = {
-            let engine = engine.clone();
-            thread::spawn(move || engine.publish(Draft::new("t", "x"), NOW).map(|done| done.seq))
-        };
-        assert_eq!(engine.close_topic("t", NOW), Ok(true));
-        let published = publisher.join().expect("no panic");
-        let mut frames = Vec::new();
-        assert_eq!(drain(&reader, &mut frames), Pulled::Ended);
-        match published {
-            Ok(seq) => assert_eq!(seqs(&frames), [seq]),
-            Err(error) => assert_eq!((error, frames.len()), (PublishError::TopicClosed, 0)),
-        }
     });
 }

@@ -21,7 +21,9 @@ impl Engine {
         let published = events.map_err(PublishError::Handler).and_then(|events| {
             events.iter().try_for_each(|(_, event)| self.admit(event))?;
             if !events.is_empty() || held.has_state() {
-                self.commit_many(&events, held, now).map_err(|refused| refused.error)?;
+                // Counted below, if it is refused.
+                let started = self.commit_many(&events, held, 0, now).map_err(|refused| refused.error)?;
+                started.wait()?;
             }
             Ok(events.len())
         });

@@ -45,7 +45,7 @@ pub(crate) struct Committed {
     /// Position of the first event.
     pub(crate) first: u64,
     pub(super) evicted: Evicted,
-    pub(super) waits: Option<Waits>,
+    pub(crate) waits: Option<Waits>,
 }
 
 /// Why nothing was committed.

@@ -26,4 +26,5 @@ mod tests_loom;
 
 pub use log::TopicKey;
 pub(crate) use log::{Append, Log, Refused};
+pub(crate) use pending::Waits;
 pub(crate) use ring::{Found, Ring};

@@ -24,7 +24,7 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Number(u64);
 
-/// The journal has it, and it is not visible yet: `Log::settle` is to be called.
+/// The journal has it, and it is not visible yet: `Log::wait_for` is to be called, or `Log::poll_for`.
 pub(crate) struct Waits {
     /// Its place among those that wait; none if it has no events, of which there is nothing to be seen.
     pub(super) number: Option<Number>,
@@ -45,6 +45,15 @@ pub(super) enum What {
     Close(TopicKey),
     /// Its events before a position.
     Delete(TopicKey, u64),
+}
+
+impl Waits {
+    /// Writes for all who wait, if nobody is at it and the disk has lately been quick.
+    pub(crate) fn write_if_quick(&self) {
+        if let Some(settlement) = &self.settlement {
+            settlement.write_if_quick();
+        }
+    }
 }
 
 impl Pending {
@@ -74,7 +83,7 @@ impl Inner {
         what: What,
         settlement: Option<Arc<dyn Settlement>>,
         now: Timestamp,
-    ) -> Number {
+    ) -> Waits {
         for key in what.topics() {
             self.hold(key);
         }
@@ -83,8 +92,9 @@ impl Inner {
         if let What::Close(topic) = &what {
             self.set_closing(*topic, Some(number));
         }
+        let waits = Waits { number: Some(number), settlement: settlement.clone() };
         self.pending.waiting.push_back(Waiting { number, first, what, now, settlement });
-        number
+        waits
     }
 
     /// Makes visible, or drops, what is settled at the head of the queue.

@@ -1,11 +1,12 @@
 //! Commits to a log that a journal keeps.
 
+use std::task::Waker;
+
 use super::log::{Append, Committed, Log, Refused, TopicKey};
-use super::pending::{Number, Waits, What};
+use super::pending::{Waits, What};
 use crate::draft::Draft;
 use crate::history::conflation::Evicted;
 use crate::journal::{Journal, JournalError, Settlement, StateChanges};
-use crate::sync::Arc;
 use crate::time::Timestamp;
 
 impl Log {
@@ -20,11 +21,14 @@ impl Log {
         now: Timestamp,
     ) -> Result<Committed, Refused> {
         loop {
-            // Whoever has to wait for room does so before the lock.
-            journal.admit(drafts.len())?;
             let mut inner = self.inner.lock();
             inner.check(appends)?;
-            let Some(ticket) = journal.try_submit(drafts, states)? else { continue };
+            let Some(ticket) = journal.try_submit(drafts, states)? else {
+                drop(inner);
+                // Whoever has to wait for room does so without the lock.
+                journal.admit(drafts.len())?;
+                continue;
+            };
             let mut done = Committed { first: ticket.first, ..Committed::default() };
             if appends.is_empty() {
                 let waits = |settlement| Waits { number: None, settlement: Some(settlement) };
@@ -38,9 +42,7 @@ impl Log {
             } else {
                 let take = |append: &mut Append| Append { topic: append.topic, frame: append.frame.take() };
                 let what = What::Events(appends.iter_mut().map(take).collect());
-                let settlement = ticket.settlement;
-                let number = inner.wait_for(ticket.first, what, settlement.clone(), now);
-                done.waits = Some(Waits { number: Some(number), settlement });
+                done.waits = Some(inner.wait_for(ticket.first, what, ticket.settlement, now));
             }
             drop(inner);
             return Ok(done);
@@ -50,19 +52,34 @@ impl Log {
     /// Returns when what was committed is visible, or known to have failed. To be called with no lock held.
     #[inline]
     pub(crate) fn settle(&self, done: Committed) -> Result<(), JournalError> {
-        let Some(waits) = done.waits else { return Ok(()) };
-        match waits.number {
-            Some(number) => self.settle_number(number, waits.settlement),
-            None => waits.settlement.map_or(Ok(()), |settlement| settlement.wait()),
+        done.waits.map_or(Ok(()), |waits| self.wait_for(&waits))
+    }
+
+    /// As [`settle`](Self::settle), for what waits.
+    pub(crate) fn wait_for(&self, waits: &Waits) -> Result<(), JournalError> {
+        loop {
+            if let Some(result) = self.ask(waits, |settlement| Some(settlement.wait())) {
+                return result;
+            }
         }
     }
 
-    fn settle_number(
+    /// As [`wait_for`](Self::wait_for), but says `None` where that would wait, and wakes the waker when it is worth while to ask again.
+    pub(crate) fn poll_for(&self, waits: &Waits, waker: &Waker) -> Option<Result<(), JournalError>> {
+        self.ask(waits, |settlement| settlement.poll(waker))
+    }
+
+    /// Makes visible what is settled as soon as `outcome` says that the transaction's own is known, and all before it.
+    fn ask(
         &self,
-        number: Number,
-        settlement: Option<Arc<dyn Settlement>>,
-    ) -> Result<(), JournalError> {
-        let result = settlement.map_or(Ok(()), |settlement| settlement.wait());
+        waits: &Waits,
+        outcome: impl Fn(&dyn Settlement) -> Option<Result<(), JournalError>>,
+    ) -> Option<Result<(), JournalError>> {
+        let result = match &waits.settlement {
+            None => Ok(()),
+            Some(settlement) => outcome(&**settlement)?,
+        };
+        let Some(number) = waits.number else { return Some(result) };
         loop {
             let mut evicted = Evicted::default();
             let mut inner = self.inner.lock();
@@ -70,9 +87,11 @@ impl Log {
             self.committed.store_while_locked(inner.next - 1);
             let before = inner.pending.before(number);
             drop(inner);
-            let Some(before) = before else { return result };
+            let Some(before) = before else { return Some(result) };
             // Its own outcome is told to it by its own publisher.
-            let _ = before.map(|settlement| settlement.wait());
+            if let Some(settlement) = before {
+                let _ = outcome(&*settlement)?;
+            }
         }
     }
 
@@ -88,7 +107,7 @@ impl Log {
             if let Some(number) = inner.topics.get(topic).and_then(|entry| entry.closing) {
                 drop(inner);
                 // How it went for the other one is seen when the topic is looked at again.
-                let _ = self.settle_number(number, None);
+                let _ = self.wait_for(&Waits { number: Some(number), settlement: None });
                 continue;
             }
             if let Err(refused) = inner.check_topic(topic) {
@@ -98,9 +117,9 @@ impl Log {
             if ticket.settlement.is_none() && inner.pending.is_empty() {
                 return Ok(inner.close(topic, now));
             }
-            let number = inner.wait_for(ticket.first, What::Close(topic), ticket.settlement.clone(), now);
+            let waits = inner.wait_for(ticket.first, What::Close(topic), ticket.settlement, now);
             drop(inner);
-            self.settle_number(number, ticket.settlement)?;
+            self.wait_for(&waits)?;
             return Ok(true);
         }
     }
@@ -125,9 +144,9 @@ impl Log {
                 return Ok(());
             }
             let what = What::Delete(topic, ticket.first);
-            let number = inner.wait_for(ticket.first, what, ticket.settlement.clone(), now);
+            let waits = inner.wait_for(ticket.first, what, ticket.settlement, now);
             drop(inner);
-            return Ok(self.settle_number(number, ticket.settlement)?);
+            return Ok(self.wait_for(&waits)?);
         }
     }
 

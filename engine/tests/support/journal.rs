@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
 
 use fanfare_engine::{
     Config, Draft, Engine, Epoch, Journal, JournalError, JournalStats, Lent, ReadFrom, ReadRequest,
@@ -55,9 +56,12 @@ struct Waiting {
     outcome: Arc<Outcome>,
 }
 
+#[derive(Default)]
 struct Outcome {
     result: Mutex<Option<Result<(), JournalError>>>,
     known: Condvar,
+    /// Changed with `result` locked.
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Settlement for Outcome {
@@ -74,6 +78,17 @@ impl Settlement for Outcome {
             }
         }
     }
+
+    fn poll(&self, waker: &Waker) -> Option<Result<(), JournalError>> {
+        let result = self.result.lock();
+        if result.is_none() {
+            self.wakers.lock().push(waker.clone());
+        }
+        result.clone()
+    }
+
+    // Only the test writes.
+    fn write_if_quick(&self) {}
 }
 
 impl Memory {
@@ -120,7 +135,18 @@ impl Memory {
     /// that wait and may build on them are lost too.
     pub(crate) fn settle(&self, count: usize, result: Result<(), &'static str>) {
         let mut world = self.world();
-        let mut settled: Vec<Waiting> = world.queue.drain(..count).collect();
+        let settled: Vec<Waiting> = world.queue.drain(..count).collect();
+        Self::tell(world, settled, result);
+    }
+
+    /// As [`settle`](Self::settle), of the newest one alone.
+    pub(crate) fn settle_last(&self, result: Result<(), &'static str>) {
+        let mut world = self.world();
+        let settled = world.queue.pop_back().into_iter().collect();
+        Self::tell(world, settled, result);
+    }
+
+    fn tell(mut world: MutexGuard<'_, World>, mut settled: Vec<Waiting>, result: Result<(), &'static str>) {
         if result.is_err() && settled.iter().any(|waiting| !waiting.states.is_empty()) {
             world.version += 1;
             let (lost, rest): (Vec<_>, Vec<_>) =
@@ -128,6 +154,7 @@ impl Memory {
             settled.extend(lost);
             world.queue = rest.into();
         }
+        let mut outcomes = Vec::new();
         for waiting in settled {
             let result = result.map_err(|reason| JournalError::Failed(reason.into()));
             if result.is_err() {
@@ -137,6 +164,12 @@ impl Memory {
             }
             *waiting.outcome.result.lock() = Some(result);
             waiting.outcome.known.notify_all();
+            outcomes.push(waiting.outcome);
+        }
+        drop(world);
+        for outcome in outcomes {
+            let wakers = std::mem::take(&mut *outcome.wakers.lock());
+            wakers.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -243,7 +276,7 @@ impl World {
             self.store(first, drafts, closes, states, deletes);
             return Ticket { first, settlement: None };
         }
-        let outcome = Arc::new(Outcome { result: Mutex::new(None), known: Condvar::new() });
+        let outcome = Arc::<Outcome>::default();
         let waiting = Waiting { first, drafts, closes, states, deletes, outcome: Arc::clone(&outcome) };
         self.queue.push_back(waiting);
         Ticket { first, settlement: Some(outcome) }
@@ -344,12 +377,20 @@ impl Journal for Memory {
         }
     }
 
+    fn has_room(&self, _: usize) -> bool {
+        let world = self.world();
+        world.full == 0 && world.refuses.is_none()
+    }
+
     fn try_submit(
         &self,
         events: &[&Draft<'_>],
         states: &[StateChanges],
     ) -> Result<Option<Ticket>, JournalError> {
         let mut world = self.world();
+        if world.refuses.is_some() {
+            return Ok(None);
+        }
         if world.full > 0 {
             world.full -= 1;
             return Ok(None);
