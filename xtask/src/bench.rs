@@ -50,7 +50,7 @@ impl Extent {
 
 /// The load generator, and the servers that are ours to build.
 pub(crate) fn build() -> Result<()> {
-    let packages = ["fanfare-cli", "fanfare-load", "fanfare-floor", "fanfare-peer-axum"];
+    let packages = ["fanfare-cli", "fanfare-embedded", "fanfare-load", "fanfare-floor", "fanfare-peer-axum"];
     let args = packages.iter().flat_map(|package| ["-p", package]);
     Program::cargo().args(["build", "--locked", "--release"]).args(args).run()
 }

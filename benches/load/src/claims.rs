@@ -38,20 +38,32 @@ pub(crate) fn table(all: &[Results]) -> String {
         let speed = |server| value(Scenario::Durable, server, case, "events stored per second");
         Some(speed(ours)? / peers.into_iter().filter_map(speed).reduce(f64::max)?)
     };
-    let always = |case| stored(case, Server::FanfareAlways, [Server::RedisAlways, Server::NatsAlways]);
-    let as_it_comes = |case| stored(case, Server::FanfareStore, [Server::Redis, Server::Nats]);
-    let lines: [(&str, Option<f64>, Goal); 18] = [
+    let always = |case, ours| stored(case, ours, [Server::RedisAlways, Server::NatsAlways]);
+    let as_it_comes = |case, ours| stored(case, ours, [Server::Redis, Server::Nats]);
+    let (inside, inside_always) = (Server::Embedded, Server::EmbeddedAlways);
+    let (over_http, over_http_always) = (Server::FanfareStore, Server::FanfareAlways);
+    let lines: [(&str, Option<f64>, Goal); 24] = [
         (
             "paced: CPU per delivery with history on disk, to that without",
             Some(1.0 / ratio(Scenario::Paced, CPU, Server::FanfareStore).unwrap_or(f64::NAN)),
             Goal::AtMost(1.10),
         ),
-        ("durable, 1 publisher, synced: to the faster of Redis and NATS", always(0), Goal::AtLeast(1.0)),
-        ("durable, 16 publishers, synced", always(1), Goal::AtLeast(1.0)),
-        ("durable, 256 publishers, synced", always(2), Goal::AtLeast(1.0)),
-        ("durable, 1 publisher, as it comes", as_it_comes(0), Goal::AtLeast(1.0)),
-        ("durable, 16 publishers, as it comes", as_it_comes(1), Goal::AtLeast(1.0)),
-        ("durable, 256 publishers, as it comes", as_it_comes(2), Goal::AtLeast(1.0)),
+        (
+            "durable, 1 publisher in process, synced: to the faster of Redis and NATS",
+            always(0, inside_always),
+            Goal::AtLeast(1.0),
+        ),
+        ("durable, 16 publishers in process, synced", always(1, inside_always), Goal::AtLeast(1.0)),
+        ("durable, 256 publishers in process, synced", always(2, inside_always), Goal::AtLeast(1.0)),
+        ("durable, 1 publisher in process, as it comes", as_it_comes(0, inside), Goal::AtLeast(1.0)),
+        ("durable, 16 publishers in process, as it comes", as_it_comes(1, inside), Goal::AtLeast(1.0)),
+        ("durable, 256 publishers in process, as it comes", as_it_comes(2, inside), Goal::AtLeast(1.0)),
+        ("durable, 1 publisher over HTTP, synced", always(0, over_http_always), Goal::AtLeast(1.0)),
+        ("durable, 16 publishers over HTTP, synced", always(1, over_http_always), Goal::AtLeast(1.0)),
+        ("durable, 256 publishers over HTTP, synced", always(2, over_http_always), Goal::AtLeast(1.0)),
+        ("durable, 1 publisher over HTTP, as it comes", as_it_comes(0, over_http), Goal::AtLeast(1.0)),
+        ("durable, 16 publishers over HTTP, as it comes", as_it_comes(1, over_http), Goal::AtLeast(1.0)),
+        ("durable, 256 publishers over HTTP, as it comes", as_it_comes(2, over_http), Goal::AtLeast(1.0)),
         (
             "paced: CPU per delivery of Express that hands its sockets over, to Express that writes",
             handed_over(Server::ExpressFanfare, Server::Express),

@@ -52,7 +52,7 @@ struct Args {
 
 #[derive(clap::Args)]
 struct PlaceArgs {
-    /// Where the binaries `fanfare`, `fanfare-floor` and `fanfare-peer-axum` are; by default beside this one.
+    /// Where the binaries `fanfare`, `fanfare-embedded`, `fanfare-floor` and `fanfare-peer-axum` are; by default beside this one.
     #[arg(long)]
     bin: Option<PathBuf>,
     /// Where the sources of the peers are.

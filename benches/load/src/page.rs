@@ -113,7 +113,8 @@ fn about(scenario: Scenario) -> &'static str {
         }
         Scenario::Durable => {
             "Publishers at once, each on a connection of its own, the next event when the last one is answered: by Redis (XADD) and NATS JetStream \
-             in their own protocols, by Fanfare over HTTP. `-always` answers when the event is synced to disk; the others as they come: \
+             in their own protocols, by Fanfare over HTTP. `embedded` is an application that Fanfare is inside of: its publishers are threads \
+             of its own, whose CPU is in its figure. `-always` answers when the event is synced to disk; the others as they come: \
              Fanfare syncs every 50 ms, Redis every second, NATS every two minutes."
         }
         Scenario::Growth => {

@@ -161,7 +161,7 @@ impl Scenario {
     pub(crate) fn suits(self, server: Server) -> bool {
         match self {
             Self::Durable => server.stores(),
-            _ if server.is_broker() => false,
+            _ if server.is_broker() || server.is_embedded() => false,
             Self::Storm => server.resumes() && server.transport() == crate::server::Transport::Plain,
             // A full socket holds the floor up, and it takes one publisher.
             Self::Slow | Self::Publishers => !server.is_floor(),

@@ -1,10 +1,10 @@
 //! Servers under test as child processes, and what `/proc` says of them.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running server with its workers; ended when dropped.
 pub(crate) struct Process {
     child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
     /// Where it takes publishes, and subscribers without TLS.
     pub(crate) address: SocketAddr,
     /// Where it takes subscribers with TLS.
@@ -35,14 +37,17 @@ impl Process {
     /// Starts a server and waits until it says where it listens.
     pub(crate) fn start(server: Server, places: &Places) -> Result<Self> {
         let mut start = server.start(places)?;
-        let command = start.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let command = start.command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| {
             format!("cannot start {command:?}; `cargo xtask bench` builds and installs all")
         })?;
-        let stdout = child.stdout.take().context("no stdout")?;
+        let stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+        let stdin = child.stdin.take().filter(|_| server.is_embedded());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut process = Self {
             child,
+            stdin,
+            stdout,
             address: start.address.unwrap_or(any),
             tls_address: None,
             certificate: start.certificate,
@@ -53,8 +58,12 @@ impl Process {
             process.wait_until_it_accepts()?;
             return Ok(process);
         }
-        for line in BufReader::new(stdout).lines() {
-            let line = line?;
+        loop {
+            let line = process.line()?;
+            if line.is_empty() {
+                bail!("{server:?} ended before it listened");
+            }
+            let line = line.trim_end();
             let address = |scheme| match line.split_once(scheme) {
                 None => Ok(None),
                 Some((_, address)) => {
@@ -69,7 +78,20 @@ impl Process {
                 return Ok(process);
             }
         }
-        bail!("{server:?} ended before it listened")
+    }
+
+    /// The answer of one that takes commands.
+    pub(crate) fn ask(&mut self, command: &str) -> Result<String> {
+        let stdin = self.stdin.as_mut().context("it takes no commands")?;
+        stdin.write_all(format!("{command}\n").as_bytes()).context("it takes no commands any more")?;
+        self.line()
+    }
+
+    /// The next line that it prints; empty at the end.
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).context("what it prints")?;
+        Ok(line)
     }
 
     /// Where subscribers go.

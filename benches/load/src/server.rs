@@ -30,6 +30,10 @@ pub(crate) enum Server {
     FanfareStore,
     /// The same, where a publish is answered when it is on disk.
     FanfareAlways,
+    /// An application that Fanfare is inside of, with history on disk, durability as it comes: its own threads publish.
+    Embedded,
+    /// The same, where a publish returns when it is on disk.
+    EmbeddedAlways,
     /// A bare non-blocking `send` loop over prepared frames.
     Floor,
     /// The same sends by io_uring.
@@ -79,7 +83,7 @@ impl Transport {
 
 /// Where the parts of the bench are.
 pub(crate) struct Places {
-    /// The binaries `fanfare`, `fanfare-floor` and `fanfare-peer-axum`.
+    /// The binaries `fanfare`, `fanfare-embedded`, `fanfare-floor` and `fanfare-peer-axum`.
     pub(crate) bin: PathBuf,
     /// The sources of the peers, with what `cargo xtask bench` has installed for them.
     pub(crate) peers: PathBuf,
@@ -135,9 +139,14 @@ impl Server {
         matches!(self, Self::Redis | Self::RedisAlways | Self::Nats | Self::NatsAlways)
     }
 
+    /// Whether its publishers are threads of its own, and nobody subscribes to it here.
+    pub(crate) fn is_embedded(self) -> bool {
+        matches!(self, Self::Embedded | Self::EmbeddedAlways)
+    }
+
     /// Whether it keeps what is published on disk.
     pub(crate) fn stores(self) -> bool {
-        self.is_stored_fanfare() || self.is_broker()
+        self.is_stored_fanfare() || self.is_embedded() || self.is_broker()
     }
 
     /// Whether it takes one connection at a time, its subscribers first, and sends to all or to none.
@@ -217,6 +226,14 @@ impl Server {
                 if self == Server::FanfareAlways {
                     start.command.args(["--set", "history.durability=always"]);
                 }
+                start.scratch = Some(scratch);
+                Ok(start)
+            }
+            Server::Embedded | Server::EmbeddedAlways => {
+                let scratch = Scratch::new("embedded")?;
+                let mut start = says(Command::new(places.bin.join("fanfare-embedded")));
+                let durability = if self == Server::Embedded { "interval" } else { "always" };
+                start.command.arg(scratch.0.join("data")).arg(durability);
                 start.scratch = Some(scratch);
                 Ok(start)
             }

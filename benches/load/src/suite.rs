@@ -64,9 +64,11 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
 /// What keeps events on disk.
 const STORES: &[Server] = &[
     Server::FanfareAlways,
+    Server::EmbeddedAlways,
     Server::RedisAlways,
     Server::NatsAlways,
     Server::FanfareStore,
+    Server::Embedded,
     Server::Redis,
     Server::Nats,
 ];

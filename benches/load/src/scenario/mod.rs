@@ -42,9 +42,9 @@ struct Bench<'a> {
 
 /// Runs a case once.
 pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> Result<Vec<Figure>> {
-    let process = Process::start(server, places)?;
+    let mut process = Process::start(server, places)?;
     if let Act::Durable { publishers, time } = case.act {
-        return durable::run(server, &process, publishers, time, case.size);
+        return durable::run(server, &mut process, publishers, time, case.size);
     }
     // Memory is compared with that of a server that has served.
     if matches!(case.act, Act::Idle) && !server.is_floor() {
