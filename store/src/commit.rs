@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     pub(crate) last_group: u64,
     /// Why the last attempt failed; something waits to be tried again.
     pub(crate) failing: Option<Error>,
+    /// Why the last attempt failed, whether or not something waits.
+    pub(crate) fault: Option<Error>,
     pub(crate) closed: bool,
     pub(crate) timing: Timing,
     /// Held for as long as the store is open.
@@ -164,6 +166,7 @@ impl Shared {
                 ..inner.meta.clone()
             };
             result = MutexGuard::unlocked(inner, || meta.write(&*self.files.disk, &self.files.dir));
+            inner.fault = result.as_ref().err().cloned();
             if result.is_ok() {
                 inner.meta = meta;
             }
@@ -265,6 +268,7 @@ impl Shared {
         let mut queue = std::mem::take(&mut inner.queue);
         inner.last_group = queue.transactions();
         inner.awaited = false;
+        let tried = sync || !queue.is_empty();
         let mut woken = Vec::new();
         let through = inner.next - 1;
         let mut timing = inner.timing;
@@ -295,6 +299,9 @@ impl Shared {
             inner.queue.put_back(answered);
         }
         inner.failing = result.as_ref().err().filter(|_| !inner.queue.is_empty()).cloned();
+        if tried {
+            inner.fault = result.as_ref().err().cloned();
+        }
         self.give_writer(inner, writer);
         if !woken.is_empty() {
             MutexGuard::unlocked(inner, || woken.into_iter().for_each(Waker::wake));

@@ -25,7 +25,7 @@ pub struct Stats {
     pub next: u64,
     /// Bytes that wait to be written.
     pub queue_bytes: u64,
-    /// Why writing fails at the moment.
+    /// Why writing fails: the failure of the last attempt.
     pub failing: Option<Error>,
     /// How long writing takes.
     pub timing: Timing,

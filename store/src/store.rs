@@ -83,6 +83,7 @@ impl Store {
                 queue: Queue::default(),
                 writer: Some(Box::new(found.writer)),
                 failing: None,
+                fault: None,
                 closed: false,
                 timing: Timing::default(),
                 lock: Some(lock),
@@ -400,7 +401,7 @@ impl Store {
             newest: segments.iter().map(|s| s.summary().last).max().unwrap_or(0),
             next: inner.next,
             queue_bytes: inner.queue.len() as u64,
-            failing: inner.failing.clone(),
+            failing: inner.fault.clone(),
             timing: inner.timing,
         }
     }

@@ -112,8 +112,10 @@ fn who_awaits_is_told_of_failures_and_of_what_fails_with_them() {
         let error = store.poll(ticket, &wakers[0]).expect("is known").expect_err("is not stored");
         assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}");
     }
+    assert!(store.stats().failing.is_some_and(|error| error.kind() == ErrorKind::DiskFull));
     disk.heal();
     store.append(&[draft("t", "second")], &[], 0).expect("stored again");
+    assert!(store.stats().failing.is_none());
     assert_eq!(data(&all(&store, Topics::All).events), ["first", "second"]);
 }
 

@@ -100,11 +100,11 @@ pub fn a_disk_full_under_load(durability: &str, held: Duration) {
             thread::sleep(Duration::from_millis(200));
         }
         let (taken, not) = (count.load(Ordering::Relaxed), refusals());
-        // What was acknowledged before waits to be written, where that is possible.
-        let waits = durability.ends_with("interval") || durability.ends_with("none");
-        assert!(!waits || !hub.store()["failing"].is_null(), "{}", hub.store());
+        // A write that is small enough may find room in between.
+        reach("nobody says that the disk fails", &|| !hub.store()["failing"].is_null());
         std::fs::remove_file(&ballast).expect("is removed");
         reach("nothing is taken any more", &|| count.load(Ordering::Relaxed) > taken + 200);
+        reach("the disk fails for ever", &|| hub.store()["failing"].is_null());
         eprintln!("{durability}: full for {:?}, {not} refused, {come} readers came", full.elapsed());
     });
     // Refused once more at most, as the first of those that wait for the disk to work again.
