@@ -59,7 +59,7 @@ export class Server {
     const server = new Server();
     server.#command = command;
     server.env = env;
-    t.after(() => server.kill());
+    behind(t, () => server.kill());
     await server.#begin(port);
     return server;
   }
@@ -240,10 +240,23 @@ export function certificate(t) {
   return { TLS_KEY: key, TLS_CERT: cert };
 }
 
-/** A folder that is removed behind the test. */
+const steps = new WeakMap();
+
+/** Has `step` done behind the test. The last one is done first, where `t.after` begins with the first. */
+function behind(t, step) {
+  if (!steps.has(t)) {
+    steps.set(t, []);
+    t.after(async () => {
+      for (const done of steps.get(t).reverse()) await done();
+    });
+  }
+  steps.get(t).push(step);
+}
+
+/** A folder that is removed behind the test, when servers that were started after it are gone. */
 export function folder(t) {
   const made = mkdtempSync(join(tmpdir(), 'fanfare-example-'));
-  t.after(() => rmSync(made, { recursive: true, force: true, maxRetries: 10 }));
+  behind(t, () => rmSync(made, { recursive: true, maxRetries: 10 }));
   return made;
 }
 

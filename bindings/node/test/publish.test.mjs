@@ -1,15 +1,12 @@
 // Publishing: every form of data, every field, and what is refused.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 
 import fanfare, { Fanfare, FanfareError } from 'fanfare';
 
-import { hubFor, take, thrown } from './support.mjs';
+import { folderFor, hubFor, take, thrown } from './support.mjs';
 
 test('ESM and CommonJS are the same module', () => {
   const required = createRequire(import.meta.url)('fanfare');
@@ -259,8 +256,7 @@ test('a closed topic takes nothing more', async (t) => {
 });
 
 test('deleting history outlives a restart', async (t) => {
-  const data = mkdtempSync(join(tmpdir(), 'fanfare-'));
-  t.after(() => rmSync(data, { recursive: true }));
+  const data = folderFor(t);
   const first = await hubFor(t, { data });
   const id = first.publish('t', 'had');
   first.publish('t', 'missed');
