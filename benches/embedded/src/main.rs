@@ -1,7 +1,12 @@
 //! An application that Fanfare is inside of: its threads publish, and each waits until what it published is kept as the durability says.
 //!
-//! `fanfare-embedded FOLDER DURABILITY` prints where its browsers would come to. Then each line of its standard input says
-//! `publish THREADS MILLISECONDS BYTES`, and the answer is how many events that were. It ends with its input.
+//! `fanfare-embedded [FOLDER DURABILITY]` prints where its browsers come to; without a folder history is in memory alone. Then each line of its
+//! standard input is a command, and the answer is how many events it published:
+//!
+//! - `publish THREADS MILLISECONDS BYTES`: as many as they can in that time.
+//! - `pace EVENTS NANOSECONDS BYTES`: by one thread, one each so many nanoseconds, numbered from 1 in the first ten digits of their data.
+//!
+//! It ends with its input.
 
 use std::io::{BufRead, stdin};
 use std::time::{Duration, Instant};
@@ -11,14 +16,19 @@ use fanfare_hub::engine::Draft;
 use fanfare_hub::{Hub, Loader};
 
 fn main() -> Result<()> {
-    let mut args = std::env::args().skip(1);
-    let (Some(folder), Some(durability), None) = (args.next(), args.next(), args.next()) else {
-        bail!("usage: fanfare-embedded FOLDER DURABILITY");
-    };
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let mut loader = Loader::new();
     loader.flag("--listen", "listen", "127.0.0.1:0")?;
-    loader.flag("--data", "data", &folder)?;
-    loader.flag("--durability", "history.durability", &durability)?;
+    // More subscribers than a small machine would allow.
+    loader.flag("--connections", "limits.connections", "20000")?;
+    match &args[..] {
+        [] => {}
+        [folder, durability] => {
+            loader.flag("--data", "data", folder)?;
+            loader.flag("--durability", "history.durability", durability)?;
+        }
+        _ => bail!("usage: fanfare-embedded [FOLDER DURABILITY]"),
+    }
     let hub = Hub::start(loader.finish()?)?;
     println!("{}", hub.url());
     for line in stdin().lock().lines() {
@@ -32,10 +42,34 @@ fn main() -> Result<()> {
 /// Publishes as a command says; how many events that were.
 fn obey(hub: &Hub, command: &str) -> Result<u64> {
     let words: Vec<&str> = command.split(' ').collect();
-    let ["publish", threads, milliseconds, bytes] = words[..] else { bail!("unknown command {command:?}") };
     let number = |word: &str| word.parse::<u64>().with_context(|| format!("{word:?} in {command:?}"));
-    let time = Duration::from_millis(number(milliseconds)?);
-    let data = "x".repeat(usize::try_from(number(bytes)?)?);
+    match words[..] {
+        ["publish", threads, milliseconds, bytes] => {
+            let time = Duration::from_millis(number(milliseconds)?);
+            publish(hub, number(threads)?, time, usize::try_from(number(bytes)?)?)
+        }
+        ["pace", events, nanoseconds, bytes] => {
+            let gap = Duration::from_nanos(number(nanoseconds)?);
+            pace(hub, u32::try_from(number(events)?)?, gap, usize::try_from(number(bytes)?)?)
+        }
+        _ => bail!("unknown command {command:?}"),
+    }
+}
+
+/// One event every `gap`, by the plan: a stall does not slow the publisher down for good.
+fn pace(hub: &Hub, events: u32, gap: Duration, bytes: usize) -> Result<u64> {
+    let rest = "x".repeat(bytes.saturating_sub(10));
+    let start = Instant::now();
+    for number in 1..=events {
+        std::thread::sleep((start + gap * (number - 1)).saturating_duration_since(Instant::now()));
+        hub.publish(Draft::new("bench", format!("{number:010}{rest}")))?;
+    }
+    Ok(events.into())
+}
+
+/// As many events as `threads` threads can publish in that time.
+fn publish(hub: &Hub, threads: u64, time: Duration, bytes: usize) -> Result<u64> {
+    let data = "x".repeat(bytes);
     let start = Instant::now();
     let publish = || {
         let mut published = 0;
@@ -45,7 +79,6 @@ fn obey(hub: &Hub, command: &str) -> Result<u64> {
         }
         anyhow::Ok(published)
     };
-    let threads = number(threads)?;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(publish)).collect();
         threads

@@ -42,7 +42,7 @@ pub(crate) fn table(all: &[Results]) -> String {
     let as_it_comes = |case, ours| stored(case, ours, [Server::Redis, Server::Nats]);
     let (inside, inside_always) = (Server::Embedded, Server::EmbeddedAlways);
     let (over_http, over_http_always) = (Server::FanfareStore, Server::FanfareAlways);
-    let lines: [(&str, Option<f64>, Goal); 24] = [
+    let lines: [(&str, Option<f64>, Goal); 25] = [
         (
             "paced: CPU per delivery with history on disk, to that without",
             Some(1.0 / ratio(Scenario::Paced, CPU, Server::FanfareStore).unwrap_or(f64::NAN)),
@@ -100,8 +100,13 @@ pub(crate) fn table(all: &[Results]) -> String {
             Goal::AtMost(1.3),
         ),
         (
-            "growth: CPU per delivery relative to the floor's, most to least over all counts",
-            of(Scenario::Growth).and_then(flatness),
+            "growth, publisher in process: CPU per delivery to the floor's, at the number of subscribers where it is worst",
+            of(Scenario::Growth).and_then(|results| worst(results, Server::EmbeddedMemory)),
+            Goal::AtMost(1.15),
+        ),
+        (
+            "growth, publisher over HTTP: the same",
+            of(Scenario::Growth).and_then(|results| worst(results, Server::Fanfare)),
             Goal::AtMost(1.15),
         ),
         ("slow: CPU per delivery with stuck readers, to that without", stuck(CPU), Goal::AtMost(1.05)),
@@ -130,17 +135,13 @@ pub(crate) fn table(all: &[Results]) -> String {
     text
 }
 
-/// How far the cost of a delivery, as a ratio to the floor's, spreads over the numbers of subscribers.
-fn flatness(results: &Results) -> Option<f64> {
-    let ratios: Vec<f64> = (0..results.cases.len())
-        .filter_map(|case| {
-            let one = |server| results.spread(server, case, CPU).map(|spread| spread.median);
-            Some(one(Server::Fanfare)? / one(Server::Floor)?)
-        })
-        .collect();
-    let most = ratios.iter().copied().fold(f64::NAN, f64::max);
-    let least = ratios.iter().copied().fold(f64::NAN, f64::min);
-    Some(most / least)
+/// The cost of a delivery as a ratio to the floor's, over the numbers of subscribers the most: what grows with them for the floor is the kernel's.
+fn worst(results: &Results, server: Server) -> Option<f64> {
+    let ratio = |case| {
+        let one = |server| results.spread(server, case, CPU).map(|spread| spread.median);
+        Some(one(server)? / one(Server::Floor)?)
+    };
+    (0..results.cases.len()).filter_map(ratio).reduce(f64::max)
 }
 
 #[cfg(test)]

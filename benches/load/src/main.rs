@@ -174,7 +174,7 @@ impl RunArgs {
     }
 }
 
-/// Runs every case on every server, `runs` times, alternating.
+/// Runs every case on every server, `runs` times or some multiple, alternating.
 fn run(
     scenario: Scenario,
     amounts: &Amounts,
@@ -193,9 +193,11 @@ fn run(
             for server in servers {
                 let name = server.name();
                 eprintln!("{scenario:?} {} run {} of {runs}: {name}", case.label, number + 1);
-                let figures = scenario::run(*server, case, exact, places)
-                    .with_context(|| format!("{scenario:?} {} on {name}", case.label))?;
-                results.runs.push(Run { server: *server, case: at, figures });
+                for _ in 0..scenario.repeats(*server) {
+                    let figures = scenario::run(*server, case, exact, places)
+                        .with_context(|| format!("{scenario:?} {} on {name}", case.label))?;
+                    results.runs.push(Run { server: *server, case: at, figures });
+                }
             }
         }
     }

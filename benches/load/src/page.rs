@@ -11,6 +11,7 @@ use crate::claims;
 use crate::plan::Scenario;
 use crate::plot::{Bar, bars};
 use crate::report::Results;
+use crate::server::Server;
 use crate::suite::Extent;
 use crate::summary;
 
@@ -59,11 +60,10 @@ fn page(extent: Extent, machine: &[(&'static str, String)], all: &[Results]) -> 
     }
     text.push('\n');
     for results in all {
-        let runs = results.runs.len() / (results.cases.len() * results.servers.len()).max(1);
         let case = &results.cases[0];
         let name = name(results.scenario);
         let _ = writeln!(text, "## {name}\n\n{}\n", about(results.scenario));
-        let _ = write!(text, "Runs of each server: {runs}. ");
+        let _ = write!(text, "{} ", runs(results));
         if !matches!(results.scenario, Scenario::Growth | Scenario::Durable) {
             let _ = write!(text, "Subscribers: {}. ", case.subscribers);
         }
@@ -76,6 +76,20 @@ fn page(extent: Extent, machine: &[(&'static str, String)], all: &[Results]) -> 
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
+}
+
+/// How many runs there were, and of which servers more than of the others.
+fn runs(results: &Results) -> String {
+    let of =
+        |server: &Server| results.runs.iter().filter(|run| run.case == 0 && run.server == *server).count();
+    let least = results.servers.iter().map(of).min().unwrap_or_default();
+    let mut text = format!("Runs of each server: {least}");
+    for server in &results.servers {
+        if of(server) > least {
+            let _ = write!(text, ", of {} {}", server.name(), of(server));
+        }
+    }
+    text + "."
 }
 
 /// The scenario's name as the command line takes it.

@@ -157,11 +157,19 @@ impl Scenario {
         })
     }
 
+    /// Runs of a server in its turn: a burst that is over in a moment says more when it is repeated.
+    pub(crate) fn repeats(self, server: Server) -> usize {
+        let quick = matches!(server, Server::Fanfare | Server::Axum);
+        if self == Self::Burst && quick { 3 } else { 1 }
+    }
+
     /// Whether it makes sense for a server.
     pub(crate) fn suits(self, server: Server) -> bool {
         match self {
             Self::Durable => server.stores(),
-            _ if server.is_broker() || server.is_embedded() => false,
+            _ if server.is_broker() || server.is_stored_embedded() => false,
+            // Its threads publish at a rate alone.
+            _ if server.is_embedded() => matches!(self, Self::Paced | Self::Growth),
             Self::Storm => server.resumes() && server.transport() == crate::server::Transport::Plain,
             // A full socket holds the floor up, and it takes one publisher.
             Self::Slow | Self::Publishers => !server.is_floor(),

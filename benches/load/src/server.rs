@@ -34,6 +34,8 @@ pub(crate) enum Server {
     Embedded,
     /// The same, where a publish returns when it is on disk.
     EmbeddedAlways,
+    /// The same with history in memory alone: subscribers over plain HTTP/1.1, the publisher in the process.
+    EmbeddedMemory,
     /// A bare non-blocking `send` loop over prepared frames.
     Floor,
     /// The same sends by io_uring.
@@ -139,14 +141,19 @@ impl Server {
         matches!(self, Self::Redis | Self::RedisAlways | Self::Nats | Self::NatsAlways)
     }
 
-    /// Whether its publishers are threads of its own, and nobody subscribes to it here.
+    /// Whether its publishers are threads of its own.
     pub(crate) fn is_embedded(self) -> bool {
+        self == Self::EmbeddedMemory || self.is_stored_embedded()
+    }
+
+    /// Whether its publishers are threads of its own, and nobody subscribes to it here.
+    pub(crate) fn is_stored_embedded(self) -> bool {
         matches!(self, Self::Embedded | Self::EmbeddedAlways)
     }
 
     /// Whether it keeps what is published on disk.
     pub(crate) fn stores(self) -> bool {
-        self.is_stored_fanfare() || self.is_embedded() || self.is_broker()
+        self.is_stored_fanfare() || self.is_stored_embedded() || self.is_broker()
     }
 
     /// Whether it takes one connection at a time, its subscribers first, and sends to all or to none.
@@ -183,7 +190,7 @@ impl Server {
         let line = |number: usize| {
             let data = format!("{number:010}{}", "x".repeat(size.saturating_sub(DIGITS)));
             match self {
-                _ if self.is_fanfare() => format!("{{\"data\":\"{data}\"}}\n"),
+                _ if self.is_fanfare() || self.is_embedded() => format!("{{\"data\":\"{data}\"}}\n"),
                 Server::Nchan => data,
                 _ => format!("{data}\n"),
             }
@@ -237,6 +244,7 @@ impl Server {
                 start.scratch = Some(scratch);
                 Ok(start)
             }
+            Server::EmbeddedMemory => Ok(says(Command::new(places.bin.join("fanfare-embedded")))),
             Server::Redis => brokers::redis("everysec"),
             Server::RedisAlways => brokers::redis("always"),
             Server::Nats => brokers::nats(&places.nats, None),

@@ -44,6 +44,7 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
             Scenario::Latency,
             Scenario::PingPong,
             Scenario::Slow,
+            Scenario::Growth,
             Scenario::Durable,
         ],
         Extent::Smoke | Extent::Full => Scenario::value_variants(),
@@ -54,6 +55,8 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
         servers: servers(*scenario, extent),
         runs: match extent {
             Extent::Smoke => 1,
+            // What stuck readers change is less than what one run differs from the next by.
+            Extent::Short if *scenario == Scenario::Slow => 7,
             Extent::Short => 3,
             Extent::Full => 5,
         },
@@ -80,10 +83,11 @@ fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
     }
     let fast = [Server::Axum, Server::Nchan];
     let others: Vec<&[Server]> = match (scenario, extent) {
-        (_, Extent::Smoke) => vec![SECURE, FLOORS, PEERS, HOSTS],
+        (_, Extent::Smoke) => vec![SECURE, &[Server::EmbeddedMemory], FLOORS, PEERS, HOSTS],
         (Scenario::Latency, Extent::Short) => vec![FLOORS, &fast],
         (Scenario::Slow, Extent::Short) => vec![],
-        (Scenario::Growth, _) => vec![FLOORS],
+        (Scenario::Growth, Extent::Short) => vec![&[Server::EmbeddedMemory, Server::Floor]],
+        (Scenario::Growth, _) => vec![&[Server::EmbeddedMemory], FLOORS],
         (Scenario::Sizes, _) => vec![SECURE, FLOORS, &fast],
         (Scenario::Burst | Scenario::Paced | Scenario::Idle | Scenario::Latency, Extent::Full) => {
             vec![&[Server::FanfareStore], SECURE, FLOORS, PEERS, HOSTS]
@@ -124,6 +128,7 @@ fn amounts(scenario: Scenario, extent: Extent) -> Amounts {
             seconds: if extent == Extent::Full { 10 } else { 2 },
             ..large
         },
+        (Scenario::Growth, Extent::Short) => Amounts { deliveries: 300_000, ..large },
         (Scenario::Idle, _) => Amounts { subscribers: 15000, ..large },
         (Scenario::Latency, Extent::Full) => Amounts { seconds: 60, ..large },
         (Scenario::PingPong, Extent::Short) => Amounts { events: 3000, ..large },

@@ -81,6 +81,23 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
     Ok(figures)
 }
 
+/// Reads while `publish` runs on a thread of its own; returns when every reader has `events`.
+fn read_during<T: Send>(
+    readers: &mut Subscribers,
+    events: usize,
+    publish: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let published = std::thread::scope(|scope| {
+        let publishing = scope.spawn(publish);
+        while !publishing.is_finished() {
+            readers.read_once(TURN)?;
+        }
+        publishing.join().map_err(|_| anyhow!("the publisher panicked"))?
+    })?;
+    readers.finish(events as u64)?;
+    Ok(published)
+}
+
 impl Bench<'_> {
     /// The first event, numbered 0: whoever has it is subscribed.
     fn warm_up(&mut self) -> Result<()> {
@@ -111,16 +128,8 @@ impl Bench<'_> {
         events: usize,
         publish: impl FnOnce(Server, &mut Publisher) -> Result<T> + Send,
     ) -> Result<T> {
-        let (server, publisher, readers) = (self.server, &mut self.publisher, &mut self.readers);
-        let published = std::thread::scope(|scope| {
-            let publishing = scope.spawn(move || publish(server, publisher));
-            while !publishing.is_finished() {
-                readers.read_once(TURN)?;
-            }
-            publishing.join().map_err(|_| anyhow!("the publisher panicked"))?
-        })?;
-        self.readers.finish(events as u64)?;
-        Ok(published)
+        let (server, publisher) = (self.server, &mut self.publisher);
+        read_during(&mut self.readers, events, move || publish(server, publisher))
     }
 
     /// CPU of the server and time that `body` took, in seconds.

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::Bench;
+use super::{Bench, read_during};
 use crate::client::tally::Look;
 use crate::figure::{Figure, percentiles};
 
+const PER_DELIVERY: &str = "CPU of the server per delivery";
 /// Bytes of data in one publish: below what every server takes as it comes.
 const BODY_BYTES: usize = 512 << 10;
 
@@ -31,7 +32,7 @@ impl Bench<'_> {
         let deliveries = self.deliveries(events);
         Ok(vec![
             Figure::new("deliveries per second", "", deliveries / seconds),
-            Figure::new("CPU of the server per delivery", "us", cpu * 1e6 / deliveries),
+            Figure::new(PER_DELIVERY, "us", cpu * 1e6 / deliveries),
             Figure::new("data delivered", "MB/s", deliveries * size as f64 / seconds / 1e6),
         ])
     }
@@ -39,6 +40,9 @@ impl Bench<'_> {
     /// One event every `gap`. With `times`, how late each reached the readers, counted from when it was due: a server that
     /// stalls is charged for what waits meanwhile.
     pub(super) fn paced(&mut self, events: usize, gap: Duration, times: bool) -> Result<Vec<Figure>> {
+        if self.server.is_embedded() {
+            return self.paced_inside(events, gap);
+        }
         let size = self.case.size;
         let look = self.look(if times { Look::Events } else { Look::Bytes });
         self.readers.begin(look, times.then_some(events));
@@ -60,7 +64,7 @@ impl Bench<'_> {
         })?;
         let grown = self.process.memory()?.saturating_sub(memory) as f64;
         let per_delivery = cpu * 1e6 / self.deliveries(events);
-        let mut figures = vec![Figure::new("CPU of the server per delivery", "us", per_delivery)];
+        let mut figures = vec![Figure::new(PER_DELIVERY, "us", per_delivery)];
         if times {
             let (median, last) = self.readers.arrivals()?;
             let [p50, p99, p999] = percentiles(&due, &last, [0.5, 0.99, 0.999]);
@@ -74,5 +78,20 @@ impl Bench<'_> {
             figures.push(Figure::new("memory that the server grew by", "KiB", grown / 1024.0));
         }
         Ok(figures)
+    }
+
+    /// The same, published by a thread of the server itself.
+    fn paced_inside(&mut self, events: usize, gap: Duration) -> Result<Vec<Figure>> {
+        let look = self.look(Look::Bytes);
+        self.readers.begin(look, None);
+        let command = format!("pace {events} {} {}", gap.as_nanos(), self.case.size);
+        let ((), cpu, _) = self.measured(|bench| {
+            let process = &mut bench.process;
+            let published = read_during(&mut bench.readers, events, move || process.ask(&command))?;
+            let all = published.trim_end().parse() == Ok(events);
+            if all { Ok(()) } else { bail!("it published {published:?} of {events} events") }
+        })?;
+        let deliveries = self.deliveries(events);
+        Ok(vec![Figure::new(PER_DELIVERY, "us", cpu * 1e6 / deliveries)])
     }
 }
