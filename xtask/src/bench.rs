@@ -1,12 +1,14 @@
 //! The load bench: what it needs is built here, what it does is in `benches/load`. And what a call costs, from each language:
-//! `benches/ffi`.
+//! `benches/ffi`; and an event in a handler: `benches/handlers`.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::build;
 use crate::docs;
 use crate::files;
+use crate::guests;
 use crate::install;
 use crate::native;
 use crate::node_binding;
@@ -94,4 +96,24 @@ pub(crate) fn calls() -> Result<()> {
         .args([files::root().join("benches/ffi/python_calls.py")])
         .run()?;
     Program::new("node").without_cargo_env().args([files::root().join("benches/ffi/node_calls.mjs")]).run()
+}
+
+/// What an event costs in a handler, beside Extism.
+pub(crate) fn handlers() -> Result<()> {
+    const SCRIPT: &str = "examples/handlers/js/enrich.js";
+    let guests = guests::for_bench()?;
+    for (name, from) in [
+        ("pass", guests.join("fanfare_pass.wasm")),
+        ("enrich", guests.join("fanfare_enrich.wasm")),
+        ("script", SCRIPT.into()),
+    ] {
+        let compile = Program::new(build::binary()).without_cargo_env().args(["compile", "-o"]);
+        compile.args([guests.join(name).with_extension("compiled"), from]).run()?;
+    }
+    Program::cargo()
+        .args(["run", "--locked", "--release", "--manifest-path", "benches/handlers/Cargo.toml"])
+        .args(["--target-dir".into(), files::target().join("handlers-bench/host")])
+        .args(["--", "--script", SCRIPT, "--guests"])
+        .args([guests])
+        .run()
 }

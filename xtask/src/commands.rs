@@ -132,6 +132,16 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "handlers-bench",
+        usage: "",
+        help: "What an event costs in a handler in Rust and in JavaScript, beside Extism with a\n\
+               plugin that does the same. Builds Extism; a minute, on a quiet machine.",
+        run: |steps, _| {
+            steps.step("release binary", build::release)?;
+            steps.step("handlers beside Extism", bench::handlers)
+        },
+    },
+    Command {
         name: "instructions",
         usage: "[--check]",
         help: "Count the instructions of an event's way under callgrind, and write the table in\n\

@@ -28,6 +28,8 @@ const WIT: &str = "wasi-host/wit";
 const VENV: &str = "guests-venv";
 /// The engine and what it is made of.
 const ENGINE: &str = "wasi-host/js";
+/// The guests of the bench of handlers.
+const BENCH: &str = "benches/handlers/guests";
 /// The C files of QuickJS.
 const QUICKJS: [&str; 4] = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
 /// The stack of the engine's C code, in bytes; `engine.c` lets scripts use a quarter of it.
@@ -94,15 +96,7 @@ fn examples() -> Result<()> {
 
 /// The examples in Rust, and the handler of the voting page.
 pub(crate) fn rust() -> Result<()> {
-    let folder = files::target().join("guests-rust");
-    let manifest = format!("{EXAMPLES}/rust/Cargo.toml");
-    let cargo = Program::cargo()
-        .args(["build", "--locked", "--release", "--examples", "--target", WASM])
-        .args(["--manifest-path", &manifest, "--target-dir"])
-        .args([&folder])
-        .without_cargo_env();
-    install::rust_for_wasm()?.into_iter().fold(cargo, |cargo, (key, value)| cargo.env(key, value)).run()?;
-    let built = folder.join(WASM).join("release/examples");
+    let built = examples_in_rust(&format!("{EXAMPLES}/rust/Cargo.toml"))?;
     for (source, made) in sources("rust/examples", "rs")? {
         let from = built.join(made.file_name().context("a module has a name")?);
         fs::copy(&from, &made).with_context(|| format!("{} made no {}", source.display(), from.display()))?;
@@ -111,6 +105,18 @@ pub(crate) fn rust() -> Result<()> {
     fs::create_dir_all(made.parent().context("it is in a folder")?)?;
     fs::copy(&from, &made).with_context(|| format!("cargo made no {}", from.display()))?;
     Ok(())
+}
+
+/// Builds the examples of a crate for WebAssembly; the folder that they are in.
+fn examples_in_rust(manifest: &str) -> Result<PathBuf> {
+    let folder = files::target().join("guests-rust");
+    let cargo = Program::cargo()
+        .args(["build", "--locked", "--release", "--examples", "--target", WASM])
+        .args(["--manifest-path", manifest, "--target-dir"])
+        .args([&folder])
+        .without_cargo_env();
+    install::rust_for_wasm()?.into_iter().fold(cargo, |cargo, (key, value)| cargo.env(key, value)).run()?;
+    Ok(folder.join(WASM).join("release/examples"))
 }
 
 /// The handler of the voting page in Rust.
@@ -140,21 +146,42 @@ fn sources(folder: &str, ending: &str) -> Result<Vec<(PathBuf, PathBuf)>> {
 }
 
 fn engine() -> Result<PathBuf> {
-    let source = quickjs()?;
     let folder = files::target().join("guests/engine");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let made = folder.join("engine.wasm");
+    with_quickjs(&[&format!("{ENGINE}/engine.c")], &made)?;
+    say(&format!("    {}: {} KiB", made.display(), fs::metadata(&made)?.len() / 1024));
+    Ok(made)
+}
+
+/// Makes a module of QuickJS and these C files.
+fn with_quickjs(sources: &[&str], made: &Path) -> Result<()> {
+    let source = quickjs()?;
     Program::new(install::interpreter(VENV))
         .args(["-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor"])
         .args(["-O2", "-g0", "-s", "-w", "-fno-sanitize=all", "-DNDEBUG", "-D_GNU_SOURCE"])
         .args([format!("-Wl,-z,stack-size={STACK}")])
-        .args(["-include", &format!("{ENGINE}/quickjs_config.h"), &format!("{ENGINE}/engine.c"), "-I"])
+        .args(["-include", &format!("{ENGINE}/quickjs_config.h")])
+        .args(sources)
+        .args(["-I"])
         .args([&source])
         .args(QUICKJS.map(|file| source.join(file)))
         .args(["-o"])
-        .args([&made])
-        .run()?;
-    say(&format!("    {}: {} KiB", made.display(), fs::metadata(&made)?.len() / 1024));
+        .args([made])
+        .run()
+}
+
+/// What the bench of handlers runs, once with our kit and once with Extism's: the folder that they are in.
+pub(crate) fn for_bench() -> Result<PathBuf> {
+    install::python_packages(VENV, REQUIREMENTS)?;
+    let made = files::target().join("handlers-bench");
+    fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
+    let folder = examples_in_rust(&format!("{BENCH}/Cargo.toml"))?;
+    for name in ["fanfare_pass", "fanfare_enrich", "extism_pass", "extism_enrich"] {
+        let file = format!("{name}.wasm");
+        fs::copy(folder.join(&file), made.join(&file)).with_context(|| format!("cargo made no {file}"))?;
+    }
+    with_quickjs(&[&format!("{ENGINE}/engine.c"), &format!("{BENCH}/engine.c")], &made.join("engine.wasm"))?;
     Ok(made)
 }
 
