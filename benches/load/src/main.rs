@@ -35,6 +35,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use client::subscribers::Lost;
 use plan::{Amounts, Scenario};
 use report::{Results, Run};
 use server::{Places, Server};
@@ -194,8 +195,13 @@ fn run(
                 let name = server.name();
                 eprintln!("{scenario:?} {} run {} of {runs}: {name}", case.label, number + 1);
                 for _ in 0..scenario.repeats(*server) {
-                    let figures = scenario::run(*server, case, exact, places)
-                        .with_context(|| format!("{scenario:?} {} on {name}", case.label))?;
+                    let figures = match scenario::run(*server, case, exact, places) {
+                        Err(error) if server.may_lose() && error.is::<Lost>() => {
+                            eprintln!("{name}: {error:#}");
+                            Vec::new()
+                        }
+                        result => result.with_context(|| format!("{scenario:?} {} on {name}", case.label))?,
+                    };
                     results.runs.push(Run { server: *server, case: at, figures });
                 }
             }

@@ -19,13 +19,15 @@ pub(crate) struct Run {
     pub(crate) server: Server,
     /// Index of its case.
     pub(crate) case: usize,
+    /// None if a peer's readers missed events.
     pub(crate) figures: Vec<Figure>,
 }
 
 impl Results {
     /// Names and units of what was measured, in order.
     pub(crate) fn figures(&self) -> Vec<(&'static str, &'static str)> {
-        let figures = self.runs.first().map_or(&[][..], |run| &run.figures);
+        let complete = self.runs.iter().find(|run| !run.figures.is_empty());
+        let figures = complete.map_or(&[][..], |run| &run.figures);
         figures.iter().map(|figure| (figure.name, figure.unit)).collect()
     }
 
@@ -34,6 +36,15 @@ impl Results {
         let runs = self.runs.iter().filter(|run| run.server == server && run.case == case);
         let values = runs.flat_map(|run| &run.figures).filter(|one| one.name == figure);
         Spread::of(values.map(|one| one.value).collect())
+    }
+
+    /// A server's name, and in how many of its runs events were missed.
+    fn name(&self, server: Server, case: usize) -> String {
+        let of = || self.runs.iter().filter(move |run| run.server == server && run.case == case);
+        match of().filter(|run| run.figures.is_empty()).count() {
+            0 => server.name(),
+            lost => format!("{}: events lost in {lost} of {} runs", server.name(), of().count()),
+        }
     }
 
     /// A table for each figure, in Markdown.
@@ -50,15 +61,23 @@ impl Results {
             for (at, case) in self.cases.iter().enumerate() {
                 let mut base = None;
                 for server in &self.servers {
-                    let Some(spread) = self.spread(*server, at, name) else { continue };
-                    let base = *base.get_or_insert(spread.median);
+                    let spread = self.spread(*server, at, name);
+                    let label = self.name(*server, at);
+                    // Not measured, and nothing to say why.
+                    if spread.is_none() && label == server.name() {
+                        continue;
+                    }
                     if many {
                         let _ = write!(text, "| {} ", case.label);
                     }
+                    let Some(spread) = spread else {
+                        let _ = writeln!(text, "| {label} | - | - | - | - |");
+                        continue;
+                    };
+                    let base = *base.get_or_insert(spread.median);
                     let _ = writeln!(
                         text,
-                        "| {} | {} | {} | {} | {} |",
-                        server.name(),
+                        "| {label} | {} | {} | {} | {} |",
                         show(spread.median),
                         show(spread.least),
                         show(spread.most),
@@ -96,7 +115,7 @@ mod tests {
     #[test]
     fn a_table_has_medians_and_ratios() {
         let run = |server, value| Run { server, case: 0, figures: vec![Figure::new("time", "us", value)] };
-        let results = Results {
+        let mut results = Results {
             scenario: Scenario::Burst,
             cases: vec![Case {
                 label: String::new(),
@@ -116,6 +135,15 @@ mod tests {
             results.tables(),
             "| server | time, us | least | most | ratio to fanfare |\n|---|---:|---:|---:|---:|\n\
              | fanfare | 3.00 | 2.00 | 4.00 | 1.00 |\n| floor | 1.00 | 1.00 | 1.00 | 0.33 |\n\n"
+        );
+        results.servers.push(Server::Axum);
+        results.runs.push(Run { server: Server::Axum, case: 0, figures: Vec::new() });
+        assert!(results.tables().ends_with("| axum: events lost in 1 of 1 runs | - | - | - | - |\n\n"));
+        results.runs.push(run(Server::Axum, 6.0));
+        assert!(
+            results
+                .tables()
+                .ends_with("| axum: events lost in 1 of 2 runs | 6.00 | 6.00 | 6.00 | 2.00 |\n\n")
         );
         assert_eq!(
             (show(24_600_000.0), show(12_345.0), show(0.5)),

@@ -156,6 +156,11 @@ impl Server {
         self.is_stored_fanfare() || self.is_stored_embedded() || self.is_broker()
     }
 
+    /// Whether its readers may miss events: with a peer that is a result, with us and with the floors a fault.
+    pub(crate) fn may_lose(self) -> bool {
+        matches!(self, Self::Axum | Self::Nchan | Self::Express | Self::BetterSse | Self::Starlette)
+    }
+
     /// Whether it takes one connection at a time, its subscribers first, and sends to all or to none.
     pub(crate) fn is_floor(self) -> bool {
         matches!(self, Self::Floor | Self::FloorUring)

@@ -1,5 +1,6 @@
 //! Readers of one topic, in any transport.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,6 +21,22 @@ pub(crate) struct Target<'a> {
     /// What clients of TLS trust.
     pub(crate) certificate: Option<&'a Path>,
 }
+
+/// Readers wait in vain for what was published.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    sum: u64,
+    least: u64,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sum, least } = self;
+        write!(f, "events do not come any more; {sum} deliveries counted so far, the least {least}")
+    }
+}
+
+impl std::error::Error for Lost {}
 
 /// Subscribers, read by the calling thread.
 pub(crate) struct Subscribers(Kind);
@@ -100,7 +117,7 @@ impl Subscribers {
             // Signs of life are progress of a kind, and not enough.
             if progress.elapsed() > PATIENCE || started.elapsed() > 5 * PATIENCE {
                 let (sum, least) = self.tally_ref(|tally| (tally.delivered, tally.least()));
-                bail!("events do not come any more; {sum} deliveries counted so far, the least {least}");
+                bail!(Lost { sum, least });
             }
         }
         Ok(())
