@@ -115,7 +115,7 @@ impl Subscribers {
                 progress = Instant::now();
             }
             // Signs of life are progress of a kind, and not enough.
-            if progress.elapsed() > PATIENCE || started.elapsed() > 5 * PATIENCE {
+            if progress.elapsed() > PATIENCE || started.elapsed() > 2 * PATIENCE {
                 let (sum, least) = self.tally_ref(|tally| (tally.delivered, tally.least()));
                 bail!(Lost { sum, least });
             }
