@@ -36,6 +36,9 @@ fanfare_engine::options! {
         ["tls.key"] tls_key: Option<PathBuf> = Kind::Path, "";
         /// Threads that write to streams. 0 = one per processor core.
         ["lanes"] lanes: usize = Kind::Count { min: 0, max: 1_024 }, "0";
+        /// Lanes send by io_uring: one system call for many sockets, less of a processor for each event. For Linux from 6.1 on, and where
+        /// nothing forbids it (containers often do); elsewhere lanes send as without it, and `/stats` says so.
+        ["lanes.io_uring"] lanes_io_uring: bool = Kind::Flag, "false";
         /// Time between signs of life on every stream, so that dead connections are found and proxies keep quiet ones
         /// open. 0 = off.
         ["heartbeat"] heartbeat: Duration = Kind::Duration { min: 0, max: HOUR }, "15s";

@@ -93,6 +93,8 @@ pub(crate) fn render(app: &App) -> String {
     column("fanfare_lane_writes_total", "counter", "Writes to sockets by each lane.", |lane| lane.writes);
     let help = "Writes that a full socket cut short.";
     column("fanfare_lane_partial_writes_total", "counter", help, |lane| lane.partial);
+    let help = "1 for a lane that sends by io_uring.";
+    column("fanfare_lane_io_uring", "gauge", help, |lane| u64::from(lane.io_uring));
     if let Some(stats) = &now.store {
         store(&mut out, stats);
     }

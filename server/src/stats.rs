@@ -75,7 +75,7 @@ impl Snapshot {
 pub(crate) fn to_json(app: &App) -> String {
     let now = Snapshot::take(app);
     let topics: Vec<Value> = app.engine.topic_stats(LISTED_TOPICS).iter().map(topic).collect();
-    let lane = |lane: &LaneStats| json!({"sockets": lane.sockets, "batches": lane.batches, "writes": lane.writes, "partial": lane.partial});
+    let lane = |lane: &LaneStats| json!({"sockets": lane.sockets, "batches": lane.batches, "writes": lane.writes, "partial": lane.partial, "io_uring": lane.io_uring});
     let stats = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "epoch": app.engine.config().epoch.as_str(),

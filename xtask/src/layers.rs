@@ -17,6 +17,7 @@ use crate::rust_text::{self, Source};
 /// The crates under the rule, with the file that lists their modules.
 const CRATES: &[&str] = &[
     "engine/src/lib.rs",
+    "uring/src/lib.rs",
     "server/src/lib.rs",
     "wasi-host/src/lib.rs",
     "store/src/lib.rs",

@@ -92,6 +92,11 @@ impl Batch {
         self.seal(other.framing);
     }
 
+    /// Whether a frame is withheld from some client.
+    pub(super) fn is_selective(&self) -> bool {
+        self.selective
+    }
+
     /// Whether a frame is withheld from `client`.
     pub(super) fn withholds_from(&self, client: Option<&str>) -> bool {
         self.selective && client.is_some() && self.frames.iter().any(|frame| frame.except() == client)

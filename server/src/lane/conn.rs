@@ -228,6 +228,11 @@ impl Conns {
         (Key { index, generation: conn.generation }, conn)
     }
 
+    /// The socket of a member of a group.
+    pub(super) fn socket_of(&self, member: u32) -> &TcpStream {
+        &self.slab[member as usize].socket
+    }
+
     pub(super) fn remove(&mut self, key: Key) -> Option<Conn> {
         self.get(key)?;
         self.slab.try_remove(key.index())

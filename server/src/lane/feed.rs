@@ -80,8 +80,9 @@ impl Feed {
         Pulled::More
     }
 
-    /// Takes hold of what has been published since, within what `members` of them allow.
-    pub(super) fn look_ahead(&mut self, members: usize) {
+    /// Takes hold of what has been published since, within what `members` of them allow. Whether there was anything.
+    pub(super) fn look_ahead(&mut self, members: usize) -> bool {
+        let held = self.ahead.len();
         let limit = AHEAD_LIMIT.min(members.saturating_mul(AHEAD_PER_MEMBER));
         while self.ahead_bytes < limit {
             let before = self.ahead.len();
@@ -89,9 +90,10 @@ impl Feed {
             self.ahead_bytes += self.ahead[before..].iter().map(|frame| frame.chunk().len()).sum::<usize>();
             // The end and the lap are said again when everything held has been handed out.
             if pulled != Pulled::More {
-                return;
+                break;
             }
         }
+        self.ahead.len() > held
     }
 }
 

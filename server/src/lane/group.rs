@@ -19,7 +19,7 @@ use slab::Slab;
 use super::conn::{Conns, Key, Own, Phase};
 use super::feed::Feed;
 use super::thread::Lane;
-use super::write::{Sent, send};
+use super::write::{Sent, send, send_on};
 use crate::handoff::GroupKey;
 
 /// Batches for one group before others get their turn.
@@ -28,7 +28,9 @@ const TURN_BATCHES: usize = 2;
 const LARGE_GROUP: usize = 256;
 
 /// How many sends may pass before the lane looks whether history moves on.
-const LOOK_AHEAD_EVERY: u32 = 16;
+const LOOK_AHEAD_EVERY: usize = 16;
+/// With a ring and as long as history stands still, each run of sends is twice as long as the one before, up to this.
+const LONGEST_RUN: usize = 64;
 
 /// Connections with equal keys.
 pub(super) struct Group {
@@ -259,49 +261,71 @@ impl Lane<'_> {
     /// Sends the batch to every member, once each. Those whose socket is full leave the group and keep a position.
     fn deliver(&mut self, index: u32) {
         let framing = self.batch.framing();
-        let (mut slot, mut sends, mut dead) = (0, 0u32, std::mem::take(&mut self.dead));
+        let (mut dead, mut cut) = (std::mem::take(&mut self.dead), std::mem::take(&mut self.cut));
         let Groups { slab, .. } = &mut self.groups;
         let Group { feed: Some(feed), members, .. } = &mut slab[index as usize] else { return };
         let after = feed.position();
-        while let Some(&member) = members.get(slot) {
-            let (key, conn) = self.conns.member_mut(member);
-            let batch = if self.batch.withholds_from(conn.client.as_deref()) {
-                self.selected.refill_for(conn.client.as_deref().unwrap_or_default(), &self.batch);
-                &self.selected
-            } else {
-                &self.batch
-            };
-            slot += 1;
-            sends += 1;
-            if sends % LOOK_AHEAD_EVERY == 0 {
-                feed.look_ahead(members.len());
+        let (mut next, mut run) = (0, LOOK_AHEAD_EVERY);
+        while next < members.len() {
+            let (first, end) = (next, members.len().min(next + run));
+            next = end;
+            let mut taken = match &mut self.ring {
+                // One alone is cheaper without; where something is withheld, members get different bytes.
+                Some(ring) if end - first > 1 && !self.batch.is_selective() => {
+                    let sockets = members[first..end].iter().map(|&member| self.conns.socket_of(member));
+                    ring.send(sockets, self.batch.bytes())
+                }
+                _ => &[],
             }
-            match send(&conn.socket, batch.bytes(), &mut self.tally) {
-                Sent::All => {
-                    if !batch.bytes().is_empty() {
+            .iter();
+            for (offset, &member) in members[first..end].iter().enumerate() {
+                let (key, conn) = self.conns.member_mut(member);
+                let batch = if self.batch.withholds_from(conn.client.as_deref()) {
+                    self.selected.refill_for(conn.client.as_deref().unwrap_or_default(), &self.batch);
+                    &self.selected
+                } else {
+                    &self.batch
+                };
+                let sent = match taken.next() {
+                    Some(&taken) => send_on(&conn.socket, batch.bytes(), taken, &mut self.tally),
+                    None => send(&conn.socket, batch.bytes(), &mut self.tally),
+                };
+                match sent {
+                    Sent::All => {
+                        if !batch.bytes().is_empty() {
+                            conn.progress = self.now;
+                        }
+                        self.tally.delivered += batch.whole();
+                    }
+                    Sent::Part(sent) => {
+                        self.tally.delivered += batch.part(sent);
+                        conn.go_own(Own::cut(batch, sent, framing, after));
+                        conn.blocked = true;
                         conn.progress = self.now;
+                        let due = self.now + self.rules.write_timeout;
+                        if due < conn.check {
+                            conn.check = self.wheel.file(key, due);
+                        }
+                        cut.push((first + offset) as u32);
                     }
-                    self.tally.delivered += batch.whole();
+                    Sent::Dead => dead.push(key),
                 }
-                Sent::Part(sent) => {
-                    self.tally.delivered += batch.part(sent);
-                    conn.go_own(Own::cut(batch, sent, framing, after));
-                    conn.blocked = true;
-                    conn.progress = self.now;
-                    let due = self.now + self.rules.write_timeout;
-                    if due < conn.check {
-                        conn.check = self.wheel.file(key, due);
-                    }
-                    slot -= 1;
-                    part(members, slot as u32, &mut self.conns);
-                }
-                Sent::Dead => dead.push(key),
+            }
+            if next < members.len() {
+                let quiet = !feed.look_ahead(members.len());
+                run = if quiet && self.ring.is_some() { LONGEST_RUN.min(2 * run) } else { LOOK_AHEAD_EVERY };
             }
         }
+        // From the last to the first, so that what moves into a gap is never one that is to leave itself.
+        for slot in cut.drain(..).rev() {
+            part(members, slot, &mut self.conns);
+        }
+        self.cut = cut;
         for key in dead.drain(..) {
             self.close(key);
         }
         self.dead = dead;
+        self.drop_broken_ring();
     }
 
     /// Ends every member's stream, at a boundary between frames as all members are, and lets the cursor go.

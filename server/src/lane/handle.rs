@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -41,10 +41,12 @@ pub(crate) struct LaneStats {
     pub(crate) sockets: u64,
     /// Batches pulled from the engine for one or many sockets.
     pub(crate) batches: u64,
-    /// `send` system calls.
+    /// Sends that the kernel was asked for.
     pub(crate) writes: u64,
     /// Of those, the ones that a full socket cut short.
     pub(crate) partial: u64,
+    /// It sends to groups by io_uring.
+    pub(crate) io_uring: bool,
 }
 
 /// What a lane's thread and its handles share.
@@ -54,6 +56,8 @@ pub(super) struct Link {
     /// Streams in the inbox and connections in the lane. Relaxed: it only guides the choice of a lane.
     pub(super) load: AtomicUsize,
     pub(super) counters: LaneCounters,
+    /// The lane sends by io_uring. Relaxed: it is only told.
+    pub(super) has_ring: AtomicBool,
 }
 
 /// What waits for the lane's thread. Whoever adds to it wakes the watcher afterwards; the thread looks after it parked.
@@ -133,6 +137,7 @@ impl Lanes {
                 inbox: Mutex::default(),
                 load: AtomicUsize::new(0),
                 counters: LaneCounters::default(),
+                has_ring: AtomicBool::new(false),
             });
             let body = {
                 let (link, engine, shared) = (Arc::clone(&link), engine.clone(), Arc::clone(&shared));
@@ -165,6 +170,7 @@ impl Lanes {
             batches: link.counters.batches.get(),
             writes: link.counters.writes.get(),
             partial: link.counters.partial.get(),
+            io_uring: link.has_ring.load(Ordering::Relaxed),
         };
         self.links.iter().map(stats).collect()
     }

@@ -2,7 +2,7 @@
 //!
 //! A **lane** is one thread with one poll (epoll and its kin) and thousands of sockets. It is one watcher to the engine:
 //! a publish wakes it at most once, and while it is awake not at all. What is new it pulls once per **group** of identical
-//! readers, joins once, and sends to each of them with one `send`. No task, no queue, no encoder and no buffer per connection.
+//! readers, joins once, and sends to each of them with one `send`, or to some dozens of them with one call (`lanes.io_uring`). No task, no queue, no encoder and no buffer per connection.
 //!
 //! ```text
 //!   adopt            caught up with the group            socket full
@@ -61,6 +61,12 @@ mod write;
 
 mod conn;
 
+#[cfg(all(feature = "io-uring", target_os = "linux"))]
+mod ring;
+#[cfg(not(all(feature = "io-uring", target_os = "linux")))]
+#[path = "no_ring.rs"]
+mod ring;
+
 mod handle;
 pub(crate) use handle::{LaneHandle, LaneStats, Lanes};
 
@@ -75,3 +81,9 @@ mod reader;
 
 #[cfg(test)]
 mod tests;
+
+/// The same tests with lanes that send by io_uring.
+#[cfg(all(test, feature = "io-uring", target_os = "linux"))]
+#[path = "tests/mod.rs"]
+#[expect(clippy::duplicate_mod, reason = "every promise of a lane is one of both ways to send")]
+mod tests_by_ring;

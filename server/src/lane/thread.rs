@@ -16,6 +16,7 @@ use super::conn::{Conns, Key, Phase};
 use super::due::{Drain, PACE_TICK};
 use super::group::Groups;
 use super::handle::{Link, WAKE};
+use super::ring::Ring;
 use super::timer::{Wheel, ticks};
 use super::write::{Heard, Tally, discard};
 use crate::config::Config;
@@ -42,6 +43,8 @@ pub(super) struct Rules {
     pub(super) write_timeout: u64,
     /// The same for the kernel, which finds a peer that vanished under bytes it had accepted.
     pub(super) user_timeout: Duration,
+    /// Send by io_uring where possible.
+    pub(super) io_uring: bool,
 }
 
 impl Rules {
@@ -53,6 +56,7 @@ impl Rules {
             beat_plain: beat.into(),
             write_timeout: ticks(config.write_timeout),
             user_timeout: config.write_timeout.max(MIN_USER_TIMEOUT),
+            io_uring: config.lanes_io_uring,
         }
     }
 }
@@ -78,9 +82,12 @@ pub(super) struct Lane<'a> {
     /// Connections whose peer sent more than one turn reads.
     reading: VecDeque<Key>,
     pub(super) tally: Tally,
+    /// By which groups are sent to, where that is wanted and possible.
+    pub(super) ring: Option<Ring>,
     pub(super) drain: Option<Drain>,
     /// Buffers that are empty between uses.
     pub(super) dead: Vec<Key>,
+    pub(super) cut: Vec<u32>,
     pub(super) fired: Vec<Key>,
     dirty: Vec<TopicKey>,
     pub(super) arrived: Vec<u64>,
@@ -128,6 +135,13 @@ fn close_inbox(link: &Link) {
     }
 }
 
+/// The lane's ring, where one is wanted and the kernel permits it.
+fn open_ring(link: &Link, rules: &Rules) -> Option<Ring> {
+    let ring = rules.io_uring.then(Ring::open)?;
+    link.has_ring.store(ring.is_ok(), Ordering::Relaxed);
+    ring.inspect_err(|error| tracing::warn!(%error, "a lane sends without io_uring")).ok()
+}
+
 impl<'a> Lane<'a> {
     fn new(
         link: &'a Link,
@@ -152,11 +166,22 @@ impl<'a> Lane<'a> {
             arrived: Vec::new(),
             reading: VecDeque::new(),
             tally: Tally::default(),
+            ring: open_ring(link, rules),
             drain: None,
             dead: Vec::new(),
+            cut: Vec::new(),
             fired: Vec::new(),
             dirty: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
+        }
+    }
+
+    /// Goes on without a ring that the kernel has failed. What it had not sent has been sent otherwise.
+    pub(super) fn drop_broken_ring(&mut self) {
+        if self.ring.as_ref().is_some_and(Ring::is_broken) {
+            tracing::error!("io_uring failed: a lane goes on without it");
+            self.ring = None;
+            self.link.has_ring.store(false, Ordering::Relaxed);
         }
     }
 

@@ -108,6 +108,19 @@ pub(super) fn send(mut socket: &TcpStream, bytes: &[u8], tally: &mut Tally) -> S
     Sent::All
 }
 
+/// Goes on where a ring has sent `taken` of `bytes` for us. Whether the socket is full, the connection broken or only the ring at fault is
+/// for `send` to say.
+pub(super) fn send_on(socket: &TcpStream, bytes: &[u8], taken: usize, tally: &mut Tally) -> Sent {
+    tally.writes += 1;
+    match bytes.get(taken..) {
+        None | Some([]) => Sent::All,
+        Some(rest) => match send(socket, rest, tally) {
+            Sent::Part(more) => Sent::Part(taken + more),
+            other => other,
+        },
+    }
+}
+
 /// What became of the bytes that a connection owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {

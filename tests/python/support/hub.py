@@ -33,9 +33,9 @@ def environment():
 
 class Hub:
     """A running `fanfare serve`. `settings` are configuration keys, `flags` go to the command line as they are,
-    `variables` to its environment."""
+    `variables` to its environment; `before_exec` is called in its process before it starts."""
 
-    def __init__(self, settings=None, flags=(), nofile=None, certificate=None, variables=None):
+    def __init__(self, settings=None, flags=(), nofile=None, certificate=None, variables=None, before_exec=None):
         self.certificate = certificate
         command = [binary(), "serve", "--listen", "127.0.0.1:0", *flags]
         if certificate:
@@ -43,9 +43,15 @@ class Hub:
         for key, value in {**BRISK, **(settings or {})}.items():
             command += ["--set", f"{key}={value}"]
         self._log = tempfile.TemporaryFile("w+")
-        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))) if nofile else None
+
+        def prepare():
+            if nofile:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
+            if before_exec:
+                before_exec()
+
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.DEVNULL, text=True, preexec_fn=limit,
+            command, stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.DEVNULL, text=True, preexec_fn=prepare if nofile or before_exec else None,
             env={**environment(), **(variables or {})},
         )
         self._sessions = threading.local()

@@ -120,6 +120,11 @@ impl Reader {
         self.socket.write_all(bytes)
     }
 
+    /// The socket alone; what was read ahead is dropped.
+    pub(crate) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
     pub(crate) fn half_close(&self) {
         self.socket.shutdown(Shutdown::Write).expect("the socket is open");
     }

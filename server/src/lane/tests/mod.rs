@@ -2,6 +2,7 @@
 
 mod client;
 mod delivery;
+mod groups;
 mod life;
 mod limits;
 mod slow;
@@ -71,9 +72,22 @@ pub(super) fn engine_config() -> fanfare_engine::Config {
     fanfare_engine::Config::new(Epoch::from_seed(7))
 }
 
+/// Whether this is the copy of these tests whose lanes send by io_uring.
+fn by_ring() -> bool {
+    module_path!().contains("::tests_by_ring")
+}
+
+/// Whether lanes send by io_uring here: where they are to, and the kernel lets them.
+pub(super) fn has_ring() -> bool {
+    #[cfg(all(feature = "io-uring", target_os = "linux"))]
+    return by_ring() && fanfare_uring::Ring::new().is_ok();
+    #[cfg(not(all(feature = "io-uring", target_os = "linux")))]
+    return by_ring();
+}
+
 /// One lane, no heartbeat: what a test does not ask for does not happen.
 pub(super) fn lane_config() -> Config {
-    Config { lanes: 1, heartbeat: Duration::ZERO, ..Config::default() }
+    Config { lanes: 1, heartbeat: Duration::ZERO, lanes_io_uring: by_ring(), ..Config::default() }
 }
 
 impl Rig {
@@ -171,6 +185,7 @@ impl Rig {
             sum.batches += lane.batches;
             sum.writes += lane.writes;
             sum.partial += lane.partial;
+            sum.io_uring |= lane.io_uring;
         }
         sum
     }
