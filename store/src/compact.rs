@@ -5,13 +5,17 @@
 //! positions, and a mark `END`. It takes the old one's place by a rename; its generation keeps the old index from passing
 //! for its own. Positions do not change, so neighbours and readers need not know. A file with damage stays as it is.
 //!
-//! How many newer events a topic has is known from the indexes alone, from the newest file to the oldest. Names are looked up once
-//! for each topic and kept as the number of a rule: some 16 bytes a topic while there are rules with limits.
+//! How many newer events a topic has is known from the indexes alone, file by file from the newest to the oldest; what goes in one
+//! is gone before the next is looked at, so memory is that of one file. Names are looked up once for each topic and kept as the
+//! number of a rule: some 17 to 34 bytes a topic while there are rules with limits, and during a look twice as much more.
+//!
+//! When all files have been gone through, none has an event of what was deleted before, and the marks in memory that hid them go.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::index::{Entry, Index, IndexFile, Summary, hash, hash_gone, hash_id};
+use crate::index::{Entry, Index, IndexFile, Lists, Summary, hash, hash_gone, hash_id};
 use crate::meta::{put_in_place, replace_prepared};
 use crate::pages::{Content, Segment};
 use crate::record::{END, EVENT, GONE, HEAD, names_of, write_again, write_end, write_gone};
@@ -22,169 +26,260 @@ use crate::writer::Files;
 
 /// How often files are looked at for age alone.
 const AGE_MS: u64 = 60_000;
+/// Says that a topic has no rule.
+const NO_RULE: u32 = u32::MAX;
 
 /// What was looked at, and when.
 #[derive(Default)]
 pub(crate) struct Compactor {
-    /// Rule of a topic, by its hash.
-    rules: HashMap<u64, Option<usize>>,
+    /// Number of a topic's rule, by the topic's hash.
+    rules: HashMap<u64, u32>,
     /// How far the newest file was, deletions and time of the last look.
     looked: Option<(u64, u64, u64)>,
 }
 
 /// How many of a topic's oldest events in a file go, by the topic's hash.
-type Plan = HashMap<u64, u64>;
+pub(crate) type Plan = HashMap<u64, u64>;
 
 /// What a topic has in newer files.
 #[derive(Clone, Copy, Default)]
 struct Newer {
-    events: u64,
+    /// [`FULL`] if it has all that it may keep.
     bytes: u64,
-    /// It has all that it may keep.
-    full: bool,
+    events: u32,
+}
+
+const FULL: u64 = u64::MAX;
+
+/// A look at all files.
+pub(crate) struct Round<'a> {
+    files: &'a Files,
+    rules: &'a Rules,
+    now_ms: u64,
+    segment_bytes: u64,
+    /// Files that are still to be looked at, the newest last.
+    left: Vec<Arc<Segment>>,
+    newer: HashMap<u64, Newer>,
+    /// Topics, their hashes and through where they were deleted.
+    deleted: Vec<(String, u64, u64)>,
+    /// Deleted events from this position on may be in a file that stays as it is.
+    kept_from: u64,
+    /// How many lists of topics there are in all files.
+    topics: u64,
+    looked: (u64, u64, u64),
+}
+
+/// What is to be done with a file.
+pub(crate) struct Task {
+    segment: Arc<Segment>,
+    plan: Plan,
+    /// It is the one being written, and has to be ended before.
+    pub(crate) is_open: bool,
 }
 
 impl Compactor {
-    /// What goes in which file. Nothing if nothing has changed since the last look.
-    pub(crate) fn plan(
-        &mut self,
-        files: &Files,
-        rules: &Rules,
+    /// Begins to look at all files; none if nothing has changed since the last look.
+    pub(crate) fn begin<'a>(
+        &self,
+        files: &'a Files,
+        rules: &'a Rules,
         now_ms: u64,
         segment_bytes: u64,
-    ) -> Result<Vec<(u64, Plan, bool)>> {
-        let segments = files.segments.read().clone();
-        // Looked at again with each file, and with each eighth of one.
-        let step = (segment_bytes / 8).max(1);
-        let newest = segments.last().map_or(0, |last| last.head.number * 16 + last.summary().end / step);
-        let deleted: Vec<(String, u64)> = {
+    ) -> Option<Round<'a>> {
+        // Before the files: when a deletion is known, the events before it are in one of them.
+        let deleted: Vec<_> = {
             let state = files.state.read();
             let topics = state.topics.iter().filter(|(_, topic)| topic.deleted_through > 0);
-            topics.map(|(name, topic)| (name.clone(), topic.deleted_through)).collect()
+            topics
+                .map(|(name, topic)| (name.clone(), hash(name, files.salt), topic.deleted_through))
+                .collect()
         };
-        let deletions = deleted.iter().fold(0, |sum: u64, (_, through)| sum.wrapping_add(*through));
-        let look = (newest, deletions, now_ms);
-        let same = |(file, sum, at): (u64, u64, u64)| {
-            file == newest && sum == deletions && (now_ms.saturating_sub(at) < AGE_MS || !rules.age())
+        let left = files.segments.read().clone();
+        // Looked at again with each file, and with each eighth of one.
+        let step = (segment_bytes / 8).max(1);
+        let newest = left.last().map_or(0, |last| last.head.number * 16 + last.summary().end / step);
+        let looked = (newest, sum(&deleted), now_ms);
+        let same = |(file, deletions, at): (u64, u64, u64)| {
+            (file, deletions) == (newest, looked.1) && (now_ms.saturating_sub(at) < AGE_MS || !rules.age())
         };
         if self.looked.is_some_and(same) || (deleted.is_empty() && !rules.limit()) {
-            return Ok(Vec::new());
+            return None;
         }
-        let _whole = files.replacing.read();
-        let mut newer = HashMap::new();
-        let mut plans = Vec::new();
-        for segment in segments.iter().rev() {
+        let (newer, kept_from) = (HashMap::new(), u64::MAX);
+        Some(Round {
+            files,
+            rules,
+            now_ms,
+            segment_bytes,
+            left,
+            newer,
+            deleted,
+            kept_from,
+            topics: 0,
+            looked,
+        })
+    }
+
+    /// The next file that has something to be done.
+    pub(crate) fn next(&mut self, round: &mut Round<'_>) -> Result<Option<Task>> {
+        while let Some(segment) = round.left.pop() {
             let summary = segment.summary();
             let is_open = matches!(segment.content, Content::Open { .. });
-            if !summary.damages.is_empty() || segment.head.generation == MAX_GENERATION {
+            let is_deleted = round.deleted.iter().any(|(_, _, through)| *through >= summary.first);
+            if !round.rules.limit() && !is_deleted {
                 continue;
             }
-            let mut look = Look::new(files, segment, &summary)?;
+            if !summary.damages.is_empty() || segment.head.generation == MAX_GENERATION {
+                round.keep(&summary);
+                continue;
+            }
+            let Some(mut look) = Look::new(round.files, &segment, &summary)? else {
+                // Without its index a file waits for the next opening, which makes it again.
+                round.keep(&summary);
+                continue;
+            };
+            round.topics += look.lists.len() as u64;
             let mut plan = Plan::new();
             let mut half = false;
-            if rules.limit() {
-                let dead = look.limited(rules, &mut self.rules, &mut newer, now_ms, &mut plan)?;
+            if round.rules.limit() {
+                let dead = look.limited(round, &mut self.rules, &mut plan)?;
                 let size = summary.end - SEGMENT_HEAD;
-                half = dead * 2 >= size && dead > 0 && (!is_open || size >= segment_bytes / 8);
+                half = dead * 2 >= size && dead > 0 && (!is_open || size >= round.segment_bytes / 8);
                 if !half {
                     plan.clear();
                 }
             }
-            let is_deleted = look.deleted(&deleted, &mut plan)?;
+            let is_deleted = is_deleted && look.deleted(round, &mut plan)?;
             if half || is_deleted {
-                plans.push((summary.number, plan, is_open));
+                return Ok(Some(Task { segment, plan, is_open }));
             }
         }
-        self.looked = Some(look);
-        Ok(plans)
+        Ok(None)
     }
 
     /// Writes a full file anew; returns how many bytes that gives back.
-    pub(crate) fn apply(&mut self, files: &Files, number: u64, plan: Plan) -> Result<u64> {
+    pub(crate) fn apply(&mut self, round: &mut Round<'_>, task: Task) -> Result<u64> {
+        let number = task.segment.head.number;
+        let files = round.files;
         let segment = files.segments.read().iter().find(|segment| segment.head.number == number).cloned();
         let Some(segment) = segment.filter(|segment| matches!(segment.content, Content::Sealed(_))) else {
+            round.keep(&task.segment.summary());
             return Ok(0);
         };
         let before = segment.summary();
-        let done = rewrite(files, &segment, &before, plan);
+        let done = rewrite(files, &segment, &before, task.plan);
         if done.is_err() {
             // To be tried again with the next look.
             self.looked = None;
         }
         done.map(|end| before.end.saturating_sub(end))
     }
+
+    /// Ends a look that has come to the last file.
+    pub(crate) fn end(&mut self, round: Round<'_>) {
+        let Round { files, deleted, kept_from, topics, mut looked, .. } = round;
+        if self.rules.len() as u64 > topics {
+            // Most of them have no event any more.
+            self.rules = HashMap::new();
+        }
+        let (kept, done): (Vec<_>, Vec<_>) =
+            deleted.into_iter().partition(|(_, _, through)| *through >= kept_from);
+        if !done.is_empty() {
+            // Who reads a file as it was before needs the marks until he has read it.
+            let _alone = files.replacing.write();
+            let mut state = files.state.write();
+            done.iter().for_each(|(name, _, through)| state.cleared(name, *through));
+        }
+        looked.1 = sum(&kept);
+        self.looked = Some(looked);
+    }
+}
+
+/// Tells one set of deletions from another.
+fn sum(deleted: &[(String, u64, u64)]) -> u64 {
+    deleted.iter().fold(0, |sum, (_, _, through)| sum.wrapping_add(*through))
+}
+
+impl Round<'_> {
+    /// Notes that a file may keep what was deleted.
+    fn keep(&mut self, summary: &Summary) {
+        self.kept_from = self.kept_from.min(summary.first);
+    }
 }
 
 /// A look at one file.
 struct Look<'a> {
-    files: &'a Files,
     summary: &'a Summary,
     reader: Reader<'a>,
-    lists: HashMap<u64, Vec<u32>>,
+    lists: Lists,
 }
 
 impl<'a> Look<'a> {
-    fn new(files: &'a Files, segment: &'a Segment, summary: &'a Summary) -> Result<Self> {
+    /// None if the file's index cannot be used.
+    fn new(files: &'a Files, segment: &'a Segment, summary: &'a Summary) -> Result<Option<Self>> {
         let path = files.dir.join(log_name(summary.number));
         let (lists, file) = match &segment.content {
-            Content::Open { index, file } => (index.read().lists(), std::sync::Arc::clone(file)),
+            Content::Open { index, file } => (index.read().lists(), Arc::clone(file)),
             Content::Sealed(_) => {
                 let index_path = files.dir.join(index_name(summary.number));
                 let index = IndexFile::open(&*files.disk, &index_path, summary.key())?;
-                // Without its index a file waits for the next opening, which makes it again.
-                let lists = index.and_then(|(index, _)| index.lists()).unwrap_or_default();
+                let Some(lists) = index.and_then(|(index, _)| index.lists()) else { return Ok(None) };
                 (lists, Reader::open(&*files.disk, &files.dir, summary.number)?.0.into())
             }
         };
         let reader = Reader::shared(file, &path, files.salt, summary.end);
-        Ok(Self { files, summary, reader, lists: lists.into_iter().collect() })
+        Ok(Some(Self { summary, reader, lists }))
     }
 
     /// Adds what rules let go; returns its bytes.
     fn limited(
         &mut self,
-        rules: &Rules,
-        known: &mut HashMap<u64, Option<usize>>,
-        newer: &mut HashMap<u64, Newer>,
-        now_ms: u64,
+        round: &mut Round<'_>,
+        known: &mut HashMap<u64, u32>,
         plan: &mut Plan,
     ) -> Result<u64> {
-        let mut all: Vec<u32> = self.lists.values().flatten().copied().collect();
-        all.sort_unstable();
+        let Self { summary, reader, lists } = self;
+        let all = lists.sorted();
         let size = |offset: u32| {
             let next = all.partition_point(|other| *other <= offset);
-            all.get(next).map_or(self.summary.end, |next| u64::from(*next)) - u64::from(offset)
+            all.get(next).map_or(summary.end, |next| u64::from(*next)) - u64::from(offset)
         };
         let mut dead = 0;
-        for (topic, offsets) in &self.lists {
-            let rule = match known.get(topic) {
+        for (topic, offsets) in lists.iter() {
+            let rule = match known.get(&topic) {
                 Some(rule) => *rule,
                 None => {
                     let Some(first) = offsets.first() else { continue };
-                    let found = self.reader.at((*first).into())?;
+                    let found = reader.at((*first).into())?;
                     let name =
                         found.filter(|found| found.head.kind == EVENT).and_then(|found| names_of(found.body));
-                    let rule = name.and_then(|(topic, _)| rules.limit_of(topic));
-                    *known.entry(*topic).or_insert(rule)
+                    let rule = name.and_then(|(topic, _)| round.rules.limit_of(topic));
+                    let rule = rule.and_then(|rule| u32::try_from(rule).ok()).unwrap_or(NO_RULE);
+                    *known.entry(topic).or_insert(rule)
                 }
             };
-            let Some(rule) = rule.and_then(|rule| rules.get(rule)) else { continue };
-            let newer = newer.entry(*topic).or_default();
-            newer.full |= rule.age_ms != 0 && self.summary.newest_ms < now_ms.saturating_sub(rule.age_ms);
+            let Some(rule) = round.rules.get(rule as usize) else { continue };
+            let newer = round.newer.entry(topic).or_default();
+            if rule.age_ms != 0 && summary.newest_ms < round.now_ms.saturating_sub(rule.age_ms) {
+                newer.bytes = FULL;
+            }
             let mut gone = offsets.len();
             for offset in offsets.iter().rev() {
                 let size = size(*offset);
-                newer.full |= rule.events != 0 && newer.events >= rule.events
-                    || rule.bytes != 0 && newer.bytes + size > rule.bytes && newer.events > 0;
-                if newer.full {
+                if rule.events != 0 && u64::from(newer.events) >= rule.events
+                    || rule.bytes != 0 && newer.bytes.saturating_add(size) > rule.bytes && newer.events > 0
+                {
+                    newer.bytes = FULL;
+                }
+                if newer.bytes == FULL {
                     break;
                 }
-                newer.events += 1;
+                newer.events = newer.events.saturating_add(1);
                 newer.bytes += size;
                 gone -= 1;
             }
             if gone > 0 {
-                plan.insert(*topic, gone as u64);
+                plan.insert(topic, gone as u64);
                 dead += offsets[..gone].iter().map(|offset| size(*offset)).sum::<u64>();
             }
         }
@@ -192,15 +287,17 @@ impl<'a> Look<'a> {
     }
 
     /// Adds what was deleted with its topic; whether there is anything.
-    fn deleted(&mut self, deleted: &[(String, u64)], plan: &mut Plan) -> Result<bool> {
-        let mut any = false;
-        for (name, through) in deleted.iter().filter(|(_, through)| *through >= self.summary.first) {
-            let topic = hash(name, self.files.salt);
-            let Some(offsets) = self.lists.get(&topic) else { continue };
+    fn deleted(&mut self, round: &mut Round<'_>, plan: &mut Plan) -> Result<bool> {
+        let (mut any, mut unclear) = (false, false);
+        for (_, topic, through) in
+            round.deleted.iter().filter(|(_, _, through)| *through >= self.summary.first)
+        {
+            let Some(offsets) = self.lists.get(*topic) else { continue };
             let (mut low, mut high) = (0, offsets.len());
             while low < high {
                 let middle = low.midpoint(high);
                 let found = self.reader.at(offsets[middle].into())?;
+                unclear |= found.is_none();
                 if found.is_some_and(|found| found.head.position <= *through) {
                     low = middle + 1;
                 } else {
@@ -209,9 +306,12 @@ impl<'a> Look<'a> {
             }
             if low > 0 {
                 any = true;
-                let gone = plan.entry(topic).or_default();
+                let gone = plan.entry(*topic).or_default();
                 *gone = (*gone).max(low as u64);
             }
+        }
+        if unclear {
+            round.keep(self.summary);
         }
         Ok(any)
     }
@@ -296,7 +396,7 @@ fn rewrite(files: &Files, segment: &Segment, before: &Summary, mut plan: Plan) -
     put_in_place(disk, dir, &name, &prepared)?;
     for segment in files.segments.write().iter_mut() {
         if segment.head.number == before.number {
-            *segment = std::sync::Arc::new(Segment { head, content: Content::Sealed(summary.clone()) });
+            *segment = Arc::new(Segment { head, content: Content::Sealed(summary.clone()) });
         }
     }
     anew.index.write(disk, dir, &index_name(before.number))?;

@@ -81,6 +81,14 @@ pub(crate) struct Entry {
     pub(crate) offset: usize,
 }
 
+/// Where the events of all topics of a file are.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    /// Hash, where the topic's offsets begin and how many they are; in the order of the hashes.
+    topics: Vec<(u64, u32, u32)>,
+    offsets: Vec<u32>,
+}
+
 /// An index on disk.
 pub(crate) struct IndexFile {
     file: Box<dyn DiskFile>,
@@ -125,6 +133,34 @@ impl Summary {
     }
 }
 
+impl Lists {
+    /// How many topics there are.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Topics by hash, each with its offsets.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u32])> {
+        self.topics
+            .iter()
+            .map(|&(topic, first, count)| (topic, &self.offsets[first as usize..][..count as usize]))
+    }
+
+    /// Offsets of a topic's events.
+    pub(crate) fn get(&self, topic: u64) -> Option<&[u32]> {
+        let at = self.topics.binary_search_by_key(&topic, |(hash, _, _)| *hash).ok()?;
+        let (_, first, count) = self.topics[at];
+        Some(&self.offsets[first as usize..][..count as usize])
+    }
+
+    /// All offsets in their order.
+    pub(crate) fn sorted(&self) -> Vec<u32> {
+        let mut all = self.offsets.clone();
+        all.sort_unstable();
+        all
+    }
+}
+
 impl Index {
     pub(crate) fn new(number: u64, start: u64) -> Self {
         Self { summary: Summary { number, end: start, ..Summary::default() }, ..Self::default() }
@@ -139,8 +175,15 @@ impl Index {
     }
 
     /// All lists of offsets.
-    pub(crate) fn lists(&self) -> Vec<(u64, Vec<u32>)> {
-        self.topics.iter().map(|(topic, offsets)| (*topic, offsets.clone())).collect()
+    pub(crate) fn lists(&self) -> Lists {
+        let mut lists = Lists::default();
+        let mut topics: Vec<_> = self.topics.iter().collect();
+        topics.sort_unstable_by_key(|(hash, _)| **hash);
+        for (hash, offsets) in topics {
+            lists.topics.push((*hash, lists.offsets.len() as u32, offsets.len() as u32));
+            lists.offsets.extend(offsets);
+        }
+        lists
     }
 
     /// Enters the next event.
@@ -328,18 +371,21 @@ impl IndexFile {
     }
 
     /// As [`Index::lists`]; `None` means that the index is damaged.
-    pub(crate) fn lists(&self) -> Option<Vec<(u64, Vec<u32>)>> {
+    pub(crate) fn lists(&self) -> Option<Lists> {
         let start = self.marks_start() + self.counts.marks * ENTRY_BYTES;
-        let offsets = start + (self.counts.topics + self.counts.ids) * ENTRY_BYTES;
-        let topics = self.read(start, self.counts.topics.checked_mul(ENTRY_BYTES)?)?;
-        let mut rest = Rest(&topics);
-        let mut lists = Vec::new();
+        let bytes = self.read(start, self.counts.topics.checked_mul(ENTRY_BYTES)?)?;
+        let (mut lists, mut rest, mut end) = (Lists::default(), Rest(&bytes), 0);
         for _ in 0..self.counts.topics {
             let topic = u64::from_le_bytes(rest.array()?);
-            let first = u64::from(u32::from_le_bytes(rest.array()?));
-            let count = u64::from(u32::from_le_bytes(rest.array()?));
-            lists.push((topic, self.list(offsets + first * 4, count)?));
+            let [first, count] = [rest.array()?, rest.array()?].map(u32::from_le_bytes);
+            if first != end {
+                return None;
+            }
+            end = first.checked_add(count)?;
+            lists.topics.push((topic, first, count));
         }
+        let offsets = start + (self.counts.topics + self.counts.ids) * ENTRY_BYTES;
+        lists.offsets = self.list(offsets, end.into())?;
         Some(lists)
     }
 

@@ -40,18 +40,23 @@ impl Store {
     pub fn compact(&self, now_ms: u64) -> Result<u64> {
         let shared = &*self.shared;
         let mut compactor = self.compactor.lock();
-        let plans = compactor.plan(&shared.files, &shared.rules, now_ms, shared.config.segment_bytes)?;
-        if plans.iter().any(|(_, _, is_open)| *is_open) {
-            let mut inner = shared.inner.lock();
-            let mut writer = shared.take_writer(&mut inner);
-            let result = MutexGuard::unlocked(&mut inner, || writer.roll(&shared.files));
-            shared.give_writer(&mut inner, writer);
-            result?;
-        }
+        let Some(mut round) =
+            compactor.begin(&shared.files, &shared.rules, now_ms, shared.config.segment_bytes)
+        else {
+            return Ok(0);
+        };
         let mut given_back = 0;
-        for (number, plan, _) in plans {
-            given_back += compactor.apply(&shared.files, number, plan)?;
+        while let Some(task) = compactor.next(&mut round)? {
+            if task.is_open {
+                let mut inner = shared.inner.lock();
+                let mut writer = shared.take_writer(&mut inner);
+                let result = MutexGuard::unlocked(&mut inner, || writer.roll(&shared.files));
+                shared.give_writer(&mut inner, writer);
+                result?;
+            }
+            given_back += compactor.apply(&mut round, task)?;
         }
+        compactor.end(round);
         Ok(given_back)
     }
 

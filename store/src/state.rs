@@ -97,6 +97,18 @@ impl State {
         self.topics.retain(|_, state| state.closed || state.deleted_through > lost_through);
     }
 
+    /// Forgets a deletion up to a position, because no file has an event of it any more.
+    pub(crate) fn cleared(&mut self, topic: &str, through: u64) {
+        if let Some(state) = self.topics.get_mut(topic)
+            && state.deleted_through <= through
+        {
+            state.deleted_through = 0;
+            if *state == TopicState::default() {
+                self.topics.remove(topic);
+            }
+        }
+    }
+
     /// Writes the state before log file `number`, then removes older snapshots.
     pub(crate) fn write(&self, disk: &dyn Disk, dir: &Path, number: u64, salt: u64) -> Result<()> {
         let mut bytes = Vec::new();

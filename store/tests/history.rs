@@ -415,45 +415,6 @@ fn topics_have_limits_of_their_own() {
 }
 
 #[test]
-fn a_deleted_topic_gives_its_space_back() {
-    let disk = MemDisk::default();
-    let store = open(&disk, Durability::Os).expect("opens");
-    for i in 0..400_u64 {
-        let secret = draft("gone", &format!("secret {i} {}", "x".repeat(60))).with_id(format!("own-{i}"));
-        store.append(&[secret, draft("kept", &i.to_string())], &[], i).expect("stored");
-    }
-    let before = store.stats();
-    store.delete_topic("gone", 0).expect("deletes");
-    assert!(all(&store, Topics::Only(&["gone"])).events.is_empty(), "at once");
-    assert!(!all(&store, Topics::Only(&["gone"])).gone.is_empty(), "and is told");
-    let given_back = store.compact(0).expect("compacts");
-    assert!(given_back > before.bytes / 2 && store.stats().bytes < before.bytes / 2);
-    assert_eq!(store.compact(0).expect("compacts"), 0, "nothing is left to do");
-    store.append(&[draft("gone", "new")], &[], 0).expect("stored");
-    store.flush().expect("flushes");
-    for name in disk.names() {
-        let bytes = disk.bytes(&name);
-        assert!(!bytes.windows(6).any(|part| part == b"secret"), "{} still has it", name.display());
-    }
-    let check = |store: &Store| {
-        let page = all(store, Topics::Only(&["gone"]));
-        assert_eq!(data(&page.events), ["new"]);
-        assert!(page.gone.first().is_some_and(|(at, _)| *at == 1) && page.gaps.is_empty(), "{page:?}");
-        for from in [1, 2, 300, 798] {
-            assert!(!after(store, Topics::Only(&["gone", "kept"]), from).gone.is_empty(), "after {from}");
-        }
-        assert!(after(store, Topics::Only(&["gone", "kept"]), 799).gone.is_empty());
-        assert_eq!(all(store, Topics::Only(&["kept"])).events.len(), 400);
-        assert_eq!(store.position_of_id(&["gone"], "own-7").expect("looks"), None);
-    };
-    check(&store);
-    store.close().expect("closes");
-    let store = open(&disk, Durability::Os).expect("opens again");
-    check(&store);
-    assert_eq!(store.append(&[draft("gone", "x")], &[], 0).expect("stored"), 802);
-}
-
-#[test]
 fn topics_have_a_durability_of_their_own() {
     let disk = MemDisk::default();
     let store = ruled(&disk, &["safe/* durability=always", "loose durability=none"]);
