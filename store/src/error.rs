@@ -17,6 +17,8 @@ pub enum ErrorKind {
     ReadOnly,
     /// The process may not do that to the file.
     Permission,
+    /// The process, or the system, has no descriptors left (`EMFILE`, `ENFILE`).
+    NoDescriptors,
     /// The bytes of a file are not what was written.
     Corrupt,
     /// A newer version of Fanfare wrote the file.
@@ -63,6 +65,7 @@ impl Error {
     #[must_use]
     pub fn io(action: &str, file: &Path, offset: Option<u64>, error: &io::Error) -> Self {
         let kind = match error.kind() {
+            _ if no_descriptors(error) => ErrorKind::NoDescriptors,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
             io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
             io::ErrorKind::PermissionDenied => ErrorKind::Permission,
@@ -87,6 +90,18 @@ impl Error {
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         self.offset
+    }
+}
+
+/// The standard library has no stable name for it. The numbers are the same on Linux, macOS and the BSDs.
+fn no_descriptors(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
+    match error.raw_os_error() {
+        Some(ENFILE | EMFILE) => cfg!(unix),
+        Some(ERROR_TOO_MANY_OPEN_FILES) => cfg!(windows),
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fanfare_store::{Change, Durability, ErrorKind, GapCause, Topics};
-use support::{MemDisk, PowerLoss, all, data, draft, open};
+use support::{Fault, MemDisk, PowerLoss, all, data, draft, open};
 
 /// Publishes until the disk fails or the work is done; what was answered well, and every position that was given out.
 fn work(disk: &MemDisk, durability: Durability) -> (Vec<u64>, u64) {
@@ -55,12 +55,13 @@ fn any_call_may_fail_once() {
     let clean = MemDisk::default();
     assert_eq!(work(&clean, Durability::Always).0.len(), 120);
     for call in 0..clean.calls() {
-        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Other] {
+        let full = Fault::Kind(io::ErrorKind::StorageFull);
+        for fault in [full, Fault::Kind(io::ErrorKind::Other), Fault::NoDescriptors] {
             let disk = MemDisk::default();
-            disk.fail(call, call + 1, kind);
+            disk.fail(call, call + 1, fault);
             let (answered, highest) = work(&disk, Durability::Always);
             disk.heal();
-            let what = format!("call {call} failed with {kind}");
+            let what = format!("call {call} failed with {fault:?}");
             let after_open = highest > 0;
             assert!(!after_open || answered.len() >= 100, "{what}: it did not go on: {}", answered.len());
             verify(&disk.after_kill(), &answered, highest, &what);
@@ -246,10 +247,11 @@ fn a_lost_tail_of_a_weak_store_is_told_to_all_before_it() {
 #[test]
 fn each_failure_has_its_kind_and_file() {
     for (fault, kind) in [
-        (io::ErrorKind::StorageFull, ErrorKind::DiskFull),
-        (io::ErrorKind::ReadOnlyFilesystem, ErrorKind::ReadOnly),
-        (io::ErrorKind::PermissionDenied, ErrorKind::Permission),
-        (io::ErrorKind::Other, ErrorKind::Io),
+        (io::ErrorKind::StorageFull.into(), ErrorKind::DiskFull),
+        (io::ErrorKind::ReadOnlyFilesystem.into(), ErrorKind::ReadOnly),
+        (io::ErrorKind::PermissionDenied.into(), ErrorKind::Permission),
+        (io::ErrorKind::Other.into(), ErrorKind::Io),
+        (Fault::NoDescriptors, ErrorKind::NoDescriptors),
     ] {
         let disk = MemDisk::default();
         let store = open(&disk, Durability::Always).expect("opens");

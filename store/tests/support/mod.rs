@@ -49,8 +49,34 @@ struct World {
     /// Calls that can fail, so far.
     calls: u64,
     /// From which call on, up to which, with what.
-    fail: Option<(u64, u64, ErrorKind)>,
+    fail: Option<(u64, u64, Fault)>,
+    /// Whatever needs a descriptor fails.
+    no_descriptors: bool,
     syncs: u64,
+}
+
+/// What a call fails with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    Kind(ErrorKind),
+    /// `EMFILE`, of which the standard library has no kind.
+    NoDescriptors,
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        const EMFILE: i32 = 24;
+        match self {
+            Self::Kind(kind) => kind.into(),
+            Self::NoDescriptors => io::Error::from_raw_os_error(EMFILE),
+        }
+    }
+}
+
+impl From<ErrorKind> for Fault {
+    fn from(kind: ErrorKind) -> Self {
+        Self::Kind(kind)
+    }
 }
 
 /// The file system. Clones are the same one.
@@ -78,9 +104,20 @@ impl MemDisk {
         let call = world.calls;
         world.calls += 1;
         match world.fail {
-            Some((from, to, kind)) if (from..to).contains(&call) => Err(kind.into()),
+            Some((from, to, fault)) if (from..to).contains(&call) => Err(fault.error()),
             _ => Ok(()),
         }
+    }
+
+    /// A call that needs a descriptor.
+    fn call_with_descriptor(&self) -> io::Result<()> {
+        self.call()?;
+        if self.world().no_descriptors { Err(Fault::NoDescriptors.error()) } else { Ok(()) }
+    }
+
+    /// From now on no descriptor is left, or there are some again.
+    pub(crate) fn set_no_descriptors(&self, none: bool) {
+        self.world().no_descriptors = none;
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -92,8 +129,8 @@ impl MemDisk {
     }
 
     /// Calls `from` to `to` (exclusive) from the beginning on fail.
-    pub(crate) fn fail(&self, from: u64, to: u64, kind: ErrorKind) {
-        self.world().fail = Some((from, to, kind));
+    pub(crate) fn fail(&self, from: u64, to: u64, fault: impl Into<Fault>) {
+        self.world().fail = Some((from, to, fault.into()));
     }
 
     pub(crate) fn heal(&self) {
@@ -152,7 +189,7 @@ impl MemDisk {
 
 impl Disk for MemDisk {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>> {
-        self.call()?;
+        self.call_with_descriptor()?;
         let mut world = self.world();
         let file = match mode {
             Mode::Create => {
@@ -167,7 +204,7 @@ impl Disk for MemDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.call()?;
+        self.call_with_descriptor()?;
         let world = self.world();
         let inside = world.names.keys().filter(|path| path.parent() == Some(dir));
         Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
@@ -191,14 +228,14 @@ impl Disk for MemDisk {
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        self.call()?;
+        self.call_with_descriptor()?;
         let mut world = self.world();
         world.synced_names = world.names.clone();
         Ok(())
     }
 
     fn lock(&self, _: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
-        self.call()?;
+        self.call_with_descriptor()?;
         let mut world = self.world();
         if std::mem::replace(&mut world.locked, true) {
             return Ok(None);
