@@ -3,7 +3,9 @@
 //! **Locks, in this order:** a handler's order of topics (only where a handler wants the topic) → the directory → the log.
 //! A topic lives while the log holds its key; whoever comes with a stale one looks the name up again.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 
 use crate::fanout::Interests;
 use crate::history::{Log, Ring, TopicKey};
@@ -43,12 +45,36 @@ impl Topic {
 
 /// Topics by name.
 pub(crate) struct Directory {
-    topics: RwLock<HashMap<Arc<str>, Arc<Topic>, ahash::RandomState>>,
+    topics: RwLock<HashSet<ByName, ahash::RandomState>>,
     /// By hash of the name: position of the last event of a freed topic.
     lost_through: Mutex<Box<[u64]>>,
     hasher: ahash::RandomState,
     limit: usize,
 }
+
+/// A topic that is found by its name, which stands in it already.
+struct ByName(Arc<Topic>);
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As `str` does, see `Borrow`.
+        self.0.name.hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
 
 /// The directory is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +84,7 @@ impl Directory {
     /// `lost_through`: what was before is in no ring.
     pub(crate) fn new(limit: u32, hasher: ahash::RandomState, lost_through: u64) -> Self {
         Self {
-            topics: RwLock::new(HashMap::with_hasher(hasher.clone())),
+            topics: RwLock::new(HashSet::with_hasher(hasher.clone())),
             lost_through: Mutex::new(vec![lost_through; LOST_BUCKETS].into()),
             hasher,
             limit: limit as usize,
@@ -66,7 +92,7 @@ impl Directory {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics.read().get(name).cloned()
+        self.topics.read().get(name).map(|found| Arc::clone(&found.0))
     }
 
     /// The index of the first name that could not be opened if all before it were.
@@ -76,7 +102,7 @@ impl Directory {
         let mut missing = HashSet::with_hasher(self.hasher.clone());
         names
             .into_iter()
-            .position(|name| !topics.contains_key(name) && missing.insert(name) && missing.len() > room)
+            .position(|name| !topics.contains(name) && missing.insert(name) && missing.len() > room)
     }
 
     /// Finds a topic or opens it.
@@ -86,7 +112,7 @@ impl Directory {
         }
         let mut topics = self.topics.write();
         if let Some(topic) = topics.get(name) {
-            return Ok(Arc::clone(topic));
+            return Ok(Arc::clone(&topic.0));
         }
         if topics.len() >= self.limit {
             return Err(Full);
@@ -100,7 +126,7 @@ impl Directory {
         }
         let topic =
             Arc::new(Topic { key, name, ring, interests: Interests::new(key), readers: AtomicUsize::new(0) });
-        topics.insert(Arc::clone(&topic.name), Arc::clone(&topic));
+        topics.insert(ByName(Arc::clone(&topic)));
         Ok(topic)
     }
 
@@ -117,7 +143,7 @@ impl Directory {
             let bucket = self.bucket(name);
             let mut lost = self.lost_through.lock();
             lost[bucket] = lost[bucket].max(lost_through);
-            freed.extend(topics.remove(name));
+            freed.extend(topics.take(&**name));
         }
         if topics.len() < topics.capacity() / 8 {
             topics.shrink_to_fit();
@@ -131,7 +157,7 @@ impl Directory {
 
     /// Every topic, in no order.
     pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
-        self.topics.read().values().cloned().collect()
+        self.topics.read().iter().map(|found| Arc::clone(&found.0)).collect()
     }
 
     fn bucket(&self, name: &str) -> usize {

@@ -64,8 +64,8 @@ pub(crate) struct TopicEntry {
     name: Arc<str>,
     ring: Arc<Ring>,
     bytes: u64,
-    /// Publishers' own ids that are retained.
-    own_ids: HashMap<Box<str>, OwnId, ahash::RandomState>,
+    /// Publishers' own ids that are retained, if there ever were some.
+    own_ids: Option<Box<OwnIds>>,
     conflation: Option<Box<Conflation>>,
     /// Subscriptions that hold the topic.
     pub(super) pins: u32,
@@ -74,6 +74,8 @@ pub(crate) struct TopicEntry {
     /// When it was last published to, subscribed to, left or closed.
     used: Timestamp,
 }
+
+type OwnIds = HashMap<Box<str>, OwnId, ahash::RandomState>;
 
 #[derive(Clone, Copy)]
 struct OwnId {
@@ -235,7 +237,7 @@ impl Inner {
             name: Arc::clone(name),
             ring: Arc::clone(&ring),
             bytes: 0,
-            own_ids: HashMap::with_hasher(self.hasher.clone()),
+            own_ids: None,
             conflation: None,
             pins: 0,
             closing: None,
@@ -322,7 +324,7 @@ impl Inner {
 
     /// The position of the one retained event with a publisher's id: `Err` if there are several, `Ok(None)` if none.
     pub(crate) fn find_own_id(&self, topic: TopicKey, id: &str) -> Result<Option<u64>, Ambiguous> {
-        match self.topics.get(topic).and_then(|topic| topic.own_ids.get(id)) {
+        match self.topics.get(topic).and_then(|topic| topic.own_ids.as_ref()?.get(id)) {
             None => Ok(None),
             Some(own) if own.count == 1 => Ok(Some(own.seq)),
             Some(_) => Err(Ambiguous),
@@ -347,7 +349,9 @@ impl Inner {
         let Some(entry) = self.topics.get_mut(topic) else { return };
         let (seq, cost) = (self.next, frame.cost());
         if let Some(id) = frame.own_id() {
-            let own = entry.own_ids.entry(id.into()).or_insert(OwnId { seq, count: 0 });
+            let own_ids =
+                entry.own_ids.get_or_insert_with(|| Box::new(HashMap::with_hasher(self.hasher.clone())));
+            let own = own_ids.entry(id.into()).or_insert(OwnId { seq, count: 0 });
             *own = OwnId { seq, count: own.count + 1 };
         }
         if let Some(conflation) = &mut entry.conflation {
@@ -390,13 +394,15 @@ impl Inner {
         let Some(entry) = self.topics.get_mut(topic) else { return };
         let Some(frame) = entry.ring.pop_while_locked() else { return };
         self.events -= 1;
-        if let Some(id) = frame.own_id() {
-            let last = entry.own_ids.get_mut(id).is_some_and(|own| {
+        if let Some(id) = frame.own_id()
+            && let Some(own_ids) = &mut entry.own_ids
+        {
+            let last = own_ids.get_mut(id).is_some_and(|own| {
                 own.count -= 1;
                 own.count == 0
             });
             if last {
-                entry.own_ids.remove(id);
+                own_ids.remove(id);
             }
         }
         let freed = match &mut entry.conflation {

@@ -5,6 +5,7 @@
 //! that failed leaves a hole.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 
 use super::log::{Append, Inner, TopicKey};
 use crate::history::conflation::Evicted;
@@ -20,9 +21,9 @@ pub(super) struct Pending {
     count: u64,
 }
 
-/// A transaction that waits: its number.
+/// A transaction that waits: its number, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Number(u64);
+pub(super) struct Number(NonZeroU64);
 
 /// The journal has it, and it is not visible yet: `Log::wait_for` is to be called, or `Log::poll_for`.
 pub(crate) struct Waits {
@@ -87,8 +88,8 @@ impl Inner {
         for key in what.topics() {
             self.hold(key);
         }
+        let number = Number(NonZeroU64::MIN.saturating_add(self.pending.count));
         self.pending.count += 1;
-        let number = Number(self.pending.count);
         if let What::Close(topic) = &what {
             self.set_closing(*topic, Some(number));
         }

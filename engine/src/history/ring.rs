@@ -6,7 +6,8 @@
 //! 3. A writer fills the slot before it moves `tail`; it raises `lost_through` before it empties a slot and moves
 //!    `head`. So a reader that finds a slot empty or overtaken is sure to see `lost_through` at or above the event
 //!    that stood there.
-//! 4. Slots live in chunks that double in size (8, 8, 16, 32 ...) and are allocated on first use.
+//! 4. The first slot stands in the ring, because many topics hold a single event. The others live in chunks (7, 8, 16, 32 ...)
+//!    that are allocated on first use, and so is the list of the chunks.
 
 use crate::sync::{
     Mutex,
@@ -157,8 +158,9 @@ impl Ring {
 mod slots {
     use super::{Mutex, Slot};
 
+    /// How many slots the first one and the first chunk are; each chunk behind is as long as all slots before it.
     #[cfg(not(loom))]
-    const FIRST: u64 = 8;
+    const FEW: u64 = 8;
 
     #[cfg(not(loom))]
     type Chunk = std::sync::OnceLock<Box<[Mutex<Slot>]>>;
@@ -166,7 +168,9 @@ mod slots {
     pub(super) struct Slots {
         mask: u64,
         #[cfg(not(loom))]
-        chunks: Box<[Chunk]>,
+        first: Mutex<Slot>,
+        #[cfg(not(loom))]
+        chunks: std::sync::OnceLock<Box<[Chunk]>>,
         /// loom has no `OnceLock`: its models allocate at once.
         #[cfg(loom)]
         all: Box<[Mutex<Slot>]>,
@@ -180,21 +184,34 @@ mod slots {
     impl Slots {
         /// `capacity` is a power of two.
         pub(super) fn new(capacity: u64) -> Self {
-            let chunks = 1 + (capacity.max(FIRST) / FIRST).ilog2();
-            Self { mask: capacity - 1, chunks: (0..chunks).map(|_| Chunk::new()).collect() }
+            Self { mask: capacity - 1, first: Mutex::default(), chunks: std::sync::OnceLock::new() }
         }
 
+        #[inline]
         pub(super) fn with<R>(&self, index: u64, f: impl FnOnce(&mut Slot) -> R) -> R {
             let at = index & self.mask;
-            let (chunk, start, len) = match at / FIRST {
-                0 => (0, 0, FIRST),
+            let slot = if at == 0 { &self.first } else { self.in_chunk(at) };
+            f(&mut slot.lock())
+        }
+
+        #[inline]
+        fn in_chunk(&self, at: u64) -> &Mutex<Slot> {
+            let (chunk, start, len) = match at / FEW {
+                0 => (0, 1, FEW - 1),
                 n => {
                     let chunk = 1 + n.ilog2();
-                    (chunk, FIRST << (chunk - 1), FIRST << (chunk - 1))
+                    (chunk, FEW << (chunk - 1), FEW << (chunk - 1))
                 }
             };
-            let chunk = self.chunks[chunk as usize].get_or_init(|| allocate(len));
-            f(&mut chunk[(at - start) as usize].lock())
+            let chunk = &self.chunks()[chunk as usize];
+            &chunk.get_or_init(|| allocate(len))[(at - start) as usize]
+        }
+
+        fn chunks(&self) -> &[Chunk] {
+            self.chunks.get_or_init(|| {
+                let count = 1 + ((self.mask + 1).max(FEW) / FEW).ilog2();
+                (0..count).map(|_| Chunk::new()).collect()
+            })
         }
     }
 
@@ -230,7 +247,10 @@ mod slots {
         fn few_events_allocate_few_slots() {
             let slots = Slots::new(1024);
             slots.with(0, |_| ());
-            assert_eq!(slots.chunks.iter().filter(|chunk| chunk.get().is_some()).count(), 1);
+            assert!(slots.chunks.get().is_none());
+            slots.with(1, |_| ());
+            slots.with(7, |_| ());
+            assert_eq!(slots.chunks().iter().filter(|chunk| chunk.get().is_some()).count(), 1);
         }
     }
 }

@@ -29,7 +29,7 @@ const ID_LINE: usize = 4 + MAX_EPOCH_BYTES + 1 + 20 + 1;
 /// The blank line that ends the block, and the end of the chunk.
 const END: &[u8] = b"\n\r\n";
 /// What a frame costs beside its bytes: the shared header, its reference counts and its slot in the ring.
-const OVERHEAD: u64 = 160;
+const OVERHEAD: u64 = 144;
 /// What a publisher's own id costs beside a copy of its bytes: its entry in the index of ids.
 const ID_OVERHEAD: u64 = 64;
 
@@ -65,6 +65,11 @@ struct Inner {
     gap: bool,
     stored: bool,
     own_id: bool,
+    apart: Option<Box<Apart>>,
+}
+
+/// What few events have.
+struct Apart {
     except: Option<Box<str>>,
     key: Option<Box<str>>,
 }
@@ -116,8 +121,10 @@ impl NewFrame {
             gap: false,
             stored: false,
             own_id: draft.id.is_some(),
-            except: draft.except.as_deref().map(Box::from),
-            key: draft.key.as_deref().map(Box::from),
+            apart: (draft.except.is_some() || draft.key.is_some()).then(|| {
+                let [except, key] = [&draft.except, &draft.key].map(|text| text.as_deref().map(Box::from));
+                Box::new(Apart { except, key })
+            }),
         }))
     }
 
@@ -272,13 +279,14 @@ impl Frame {
     /// The client that does not get this event.
     #[must_use]
     pub fn except(&self) -> Option<&str> {
-        self.0.except.as_deref()
+        self.0.apart.as_ref()?.except.as_deref()
     }
 
     /// What this event is the latest of: its key, else its type, else `message`.
     #[must_use]
     pub fn key(&self) -> &str {
-        self.0.key.as_deref().or_else(|| self.event()).unwrap_or("message")
+        let key = self.0.apart.as_ref().and_then(|apart| apart.key.as_deref());
+        key.or_else(|| self.event()).unwrap_or("message")
     }
 
     /// Whether this is a gap notice and not a published event.
@@ -313,7 +321,12 @@ impl Frame {
     pub(crate) fn cost(&self) -> u64 {
         let id = self.own_id().map_or(0, |id| id.len() as u64 + ID_OVERHEAD);
         let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len() as u64);
-        self.0.buf.capacity() as u64 + OVERHEAD + id + text(&self.0.except) + text(&self.0.key)
+        let apart = self
+            .0
+            .apart
+            .as_ref()
+            .map_or(0, |apart| size_of::<Apart>() as u64 + text(&apart.except) + text(&apart.key));
+        self.0.buf.capacity() as u64 + OVERHEAD + id + apart
     }
 }
 
