@@ -244,20 +244,19 @@ impl<'a> Look<'a> {
             let next = all.partition_point(|other| *other <= offset);
             all.get(next).map_or(summary.end, |next| u64::from(*next)) - u64::from(offset)
         };
+        // In the order of the file, so that it is read once at most.
+        let mut unknown: Vec<_> = lists.iter().filter(|(topic, _)| !known.contains_key(topic)).collect();
+        unknown.sort_unstable_by_key(|(_, offsets)| offsets.first().copied());
+        for (topic, offsets) in unknown {
+            let Some(first) = offsets.first() else { continue };
+            let found = reader.at((*first).into())?;
+            let name = found.filter(|found| found.head.kind == EVENT).and_then(|found| names_of(found.body));
+            let rule = name.and_then(|(topic, _)| round.rules.limit_of(topic));
+            known.insert(topic, rule.and_then(|rule| u32::try_from(rule).ok()).unwrap_or(NO_RULE));
+        }
         let mut dead = 0;
         for (topic, offsets) in lists.iter() {
-            let rule = match known.get(&topic) {
-                Some(rule) => *rule,
-                None => {
-                    let Some(first) = offsets.first() else { continue };
-                    let found = reader.at((*first).into())?;
-                    let name =
-                        found.filter(|found| found.head.kind == EVENT).and_then(|found| names_of(found.body));
-                    let rule = name.and_then(|(topic, _)| round.rules.limit_of(topic));
-                    let rule = rule.and_then(|rule| u32::try_from(rule).ok()).unwrap_or(NO_RULE);
-                    *known.entry(topic).or_insert(rule)
-                }
-            };
+            let rule = known.get(&topic).copied().unwrap_or(NO_RULE);
             let Some(rule) = round.rules.get(rule as usize) else { continue };
             let newer = round.newer.entry(topic).or_default();
             if rule.age_ms != 0 && summary.newest_ms < round.now_ms.saturating_sub(rule.age_ms) {

@@ -21,8 +21,9 @@ const ANEW: u32 = 2;
 pub(crate) const MAX_GENERATION: u16 = 0x7fff;
 /// Bytes of a file's head.
 pub(crate) const SEGMENT_HEAD: u64 = 48;
-/// How much is read at once.
+/// How much is read at once, at most, and after a jump.
 const CHUNK: usize = 256 * 1024;
+const JUMP: usize = 8 * 1024;
 /// Offsets in an index are this wide.
 const MAX_OFFSET: u64 = u32::MAX as u64;
 
@@ -112,6 +113,8 @@ pub(crate) struct Reader<'a> {
     salt: u32,
     chunk: Vec<u8>,
     start: u64,
+    /// How much is read at once: little after a jump, more and more from front to back.
+    ahead: usize,
     /// No record goes beyond.
     end: u64,
 }
@@ -138,7 +141,7 @@ impl<'a> Reader<'a> {
     }
 
     fn of(file: File<'a>, path: &Path, salt: u64, end: u64) -> Self {
-        Self { file, path: path.to_owned(), salt: salt as u32, chunk: Vec::new(), start: 0, end }
+        Self { file, path: path.to_owned(), salt: salt as u32, chunk: Vec::new(), start: 0, ahead: 0, end }
     }
 
     pub(crate) fn open(disk: &dyn Disk, dir: &Path, number: u64) -> Result<(Box<dyn DiskFile>, PathBuf)> {
@@ -182,8 +185,10 @@ impl<'a> Reader<'a> {
         let len = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX).min(len);
         let have = (self.start + self.chunk.len() as u64).checked_sub(offset);
         if offset < self.start || have.is_none_or(|have| have < len as u64) {
+            let near = offset >= self.start && offset - self.start <= 2 * self.chunk.len() as u64;
+            self.ahead = if near { (self.ahead * 2).clamp(JUMP, CHUNK) } else { JUMP };
             let want = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-            self.chunk.resize(want.min(len.max(CHUNK)), 0);
+            self.chunk.resize(want.min(len.max(self.ahead)), 0);
             self.start = offset;
             let file = match &self.file {
                 File::Lent(file) => *file,
