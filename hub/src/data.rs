@@ -302,26 +302,30 @@ impl Shared {
 
     /// Lets go of what is beyond the limits, and tells the operator when the disk begins and ceases to fail.
     fn retain(&self) {
-        let (mut failing, mut work) = (None, self.waiting.work.lock());
+        let (mut failing, mut kept, mut work) = (None, None, self.waiting.work.lock());
         while !work.stopping {
             self.waiting.changed.wait_for(&mut work, TICK);
             if work.stopping {
                 return;
             }
             MutexGuard::unlocked(&mut work, || {
-                let error = match self.store.retain(now_ms()) {
-                    Err(error) => Some(error),
-                    Ok(_) => self.store.stats().failing,
-                };
-                let error = error.map(|error| error.to_string());
-                match (&failing, &error) {
+                let retained = self.store.retain(now_ms()).err().map(|error| error.to_string());
+                let written = self.store.stats().failing.map(|error| error.to_string());
+                match (&failing, &written) {
                     (before, Some(error)) if before.as_ref() != Some(error) => {
                         tracing::error!(error, "history cannot be written: publishers are refused");
                     }
                     (Some(_), None) => tracing::info!("history can be written again"),
                     _ => {}
                 }
-                failing = error;
+                match (&kept, &retained) {
+                    (before, Some(error)) if before.as_ref() != Some(error) => {
+                        tracing::error!(error, "old history cannot be let go: the folder grows");
+                    }
+                    (Some(_), None) => tracing::info!("old history can be let go again"),
+                    _ => {}
+                }
+                (failing, kept) = (written, retained);
             });
         }
     }
