@@ -177,9 +177,12 @@ pub(crate) fn for_bench() -> Result<PathBuf> {
     let made = files::target().join("handlers-bench");
     fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
     let folder = examples_in_rust(&format!("{BENCH}/Cargo.toml"))?;
-    for name in ["fanfare_pass", "fanfare_enrich", "extism_pass", "extism_enrich"] {
-        let file = format!("{name}.wasm");
-        fs::copy(folder.join(&file), made.join(&file)).with_context(|| format!("cargo made no {file}"))?;
+    for kit in ["fanfare", "extism", "extism_json"] {
+        for work in ["pass", "enrich"] {
+            let file = format!("{kit}_{work}.wasm");
+            fs::copy(folder.join(&file), made.join(&file))
+                .with_context(|| format!("cargo made no {file}"))?;
+        }
     }
     with_quickjs(&[&format!("{ENGINE}/engine.c"), &format!("{BENCH}/engine.c")], &made.join("engine.wasm"))?;
     Ok(made)

@@ -33,3 +33,21 @@ pub fn answer(tag: u8, text: &str) -> Vec<u8> {
     bytes.extend_from_slice(text.as_bytes());
     bytes
 }
+
+/// An event as the guide of Extism's would have it: in JSON, as a type that serde knows.
+#[derive(serde::Deserialize)]
+pub struct Event {
+    pub topic: String,
+    pub kind: Option<String>,
+    pub id: Option<String>,
+    pub data: String,
+}
+
+/// The answer to it.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    Pass,
+    Replace(String),
+    Reject(&'static str),
+}

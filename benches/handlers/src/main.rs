@@ -4,8 +4,9 @@
 //! statements: `guests`. Both hosts keep one warm instance, hold memory to 16 MiB (JavaScript: 64) and a call to a time, and are called
 //! by one thread; rounds of calls take turns, so that what else the machine does meets both. Extism is there a second time without a
 //! limit of time, which is how its manifest begins: its timer costs it much, and then a plugin that does not come back holds its
-//! caller for ever. An event reaches Extism packed into bytes, the cheapest form that an interface of bytes has; packing and taking the
-//! answer apart are measured with it, as our way from event to verdict is. What a call costs is its time by the clock, whose own cost of
+//! caller for ever. An event reaches Extism packed into bytes, the cheapest form that an interface of bytes has, and plugins in Rust
+//! once more in JSON, as its guide writes them; packing and taking the answer apart are measured with it, as our way from event to
+//! verdict is. What a call costs is its time by the clock, whose own cost of
 //! some 25 ns is in all figures.
 //!
 //! `cargo xtask handlers-bench` builds the guests and runs this. Without the feature `extism` it measures our side alone.
@@ -41,6 +42,7 @@ struct Args {
 }
 
 /// An event as a publisher sends it.
+#[derive(serde::Serialize)]
 pub struct Event {
     pub topic: &'static str,
     pub kind: Option<&'static str>,
@@ -49,10 +51,13 @@ pub struct Event {
 }
 
 /// What became of it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Answer {
     Pass,
+    #[serde(rename = "replace")]
     Data(String),
+    #[serde(rename = "reject")]
     Refused(String),
 }
 
@@ -116,6 +121,11 @@ fn works(args: &Args, event: &Event) -> Result<Vec<Work>> {
             hosts: hosts(&compiled(module)?, &guest(&format!("extism_{module}"))?, "transform", None)?,
             expected,
         });
+        #[cfg(feature = "extism")]
+        if let Some(work) = works.last_mut() {
+            let plugin = peer::InJson::new(&guest(&format!("extism_json_{module}"))?, "transform")?;
+            work.hosts.push(("Extism, event in JSON", Box::new(plugin)));
+        }
     }
     let text = String::from_utf8(read(&args.script)?).context("the script is UTF-8")?;
     works.push(Work {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use extism::convert::Json;
 use extism::{Manifest, Plugin, Wasm};
 
 use crate::{Answer, Event, Host};
@@ -46,6 +47,23 @@ impl Host for Peer {
             4 => Answer::Refused(text.to_owned()),
             other => bail!("the answer has the tag {other}"),
         })
+    }
+}
+
+/// A plugin that gets its events in JSON, and answers in it.
+pub struct InJson(Peer);
+
+impl InJson {
+    /// With the limits that our handler has.
+    pub fn new(module: &[u8], function: &'static str) -> Result<Self> {
+        Peer::new(module, function, None, true).map(Self)
+    }
+}
+
+impl Host for InJson {
+    fn call(&mut self, event: &Event) -> Result<Answer> {
+        let Json(answer) = self.0.plugin.call(self.0.function, Json(event))?;
+        Ok(answer)
     }
 }
 
