@@ -64,11 +64,41 @@ impl Hub {
         assert_eq!(status, 200, "{body}");
     }
 
+    /// Takes every descriptor from the process that it does not have already, until [`give_descriptors`](Self::give_descriptors).
+    pub fn take_descriptors(&self) {
+        let have = std::fs::read_dir(format!("/proc/{}/fd", self.running.child.id())).expect("it runs");
+        let have: std::collections::BTreeSet<u32> =
+            have.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+        // A new one would get the lowest number that is free.
+        let free = (0..).find(|number| !have.contains(number)).expect("there are not so many");
+        self.limit_descriptors(&format!("{free}:"));
+    }
+
+    pub fn give_descriptors(&self) {
+        self.limit_descriptors("1024:");
+    }
+
+    fn limit_descriptors(&self, limit: &str) {
+        let pid = self.running.child.id().to_string();
+        let mut prlimit = Command::new("prlimit");
+        let status = prlimit.args(["--pid", &pid, &format!("--nofile={limit}")]).status();
+        assert!(status.expect("prlimit runs").success(), "{limit}");
+    }
+
     /// Memory that the process holds, in KiB.
     pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that the process has ever held, in KiB.
+    pub fn resident_at_most(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.running.child.id());
         let status = std::fs::read_to_string(path).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("has it");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("has it");
         line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
     }
 
@@ -101,6 +131,11 @@ pub fn connect(address: &str) -> BufReader<TcpStream> {
     let socket = TcpStream::connect(address).expect("it listens");
     socket.set_read_timeout(Some(WATCHDOG)).expect("a timeout");
     BufReader::new(socket)
+}
+
+/// Sends a request without a body, method and path, of HTTP/1.0: the connection ends with the answer.
+pub fn send(socket: &mut BufReader<TcpStream>, request: &str) {
+    write!(socket.get_mut(), "{request} HTTP/1.0\r\nhost: localhost\r\n\r\n").expect("is sent");
 }
 
 /// The id that an event got, or the error; nothing if the hub has gone meanwhile.

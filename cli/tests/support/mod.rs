@@ -38,6 +38,21 @@ pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     finished(fanfare(arguments).output().expect("the program starts"))
 }
 
+/// As [`run`], in a process that may have so many descriptors.
+pub fn run_with_descriptors(limit: u32, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let program = fanfare(arguments);
+    let mut limited = Command::new("sh");
+    limited.arg("-c").arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\"")).arg(program.get_program());
+    limited.args(program.get_args()).stdin(Stdio::null());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    finished(limited.output().expect("a shell"))
+}
+
 /// As [`run`], with text on standard input.
 pub fn run_with_input(arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
     use std::io::Write as _;
