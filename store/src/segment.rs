@@ -336,3 +336,31 @@ pub(crate) fn scan(
     }
     Ok(index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::OsDisk;
+
+    #[test]
+    fn a_log_file_of_a_newer_version_is_named() {
+        const SALT: u64 = 7;
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join(log_name(1));
+        let mut bytes = SegmentHead { number: 1, ..SegmentHead::default() }.bytes(SALT);
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("is written");
+            let file = OsDisk.open(&path, Mode::Read).expect("opens");
+            SegmentHead::read(&*file, &path, SALT)
+        };
+        assert_eq!(read(&bytes).expect("is read").map(|head| head.number), Some(1));
+        bytes[8] = ANEW as u8 + 1;
+        assert_eq!(read(&bytes).expect("is read"), None, "its checksum is wrong");
+        let content = SEGMENT_HEAD as usize - 4;
+        let right = sum(&bytes[..content], SALT).to_le_bytes();
+        bytes[content..].copy_from_slice(&right);
+        let error = read(&bytes).expect_err("it is newer");
+        assert_eq!((error.kind(), error.file(), error.offset()), (ErrorKind::NewerVersion, &*path, Some(8)));
+        assert!(error.to_string().contains("it is of version 3; this program reads up to 2"), "{error}");
+    }
+}

@@ -260,6 +260,12 @@ fn each_failure_has_its_kind_and_file() {
         assert_eq!((error.kind(), error.file()), (kind, Path::new("d/0000000001.log")));
         disk.heal();
         assert_eq!(store.append(&[draft("t", "x")], &[], 0).expect("the disk works again"), 2);
+        store.close().expect("closes");
+        disk.fail(0, u64::MAX, fault);
+        let error = open(&disk, Durability::Always).err().expect("the disk fails");
+        assert!(error.kind() == kind && error.file().starts_with("d"), "{error}");
+        disk.heal();
+        assert_eq!(all(&open(&disk, Durability::Always).expect("opens"), Topics::All).events.len(), 1);
     }
 }
 
