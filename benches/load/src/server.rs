@@ -20,6 +20,8 @@ pub(crate) const DIGITS: usize = 10;
 pub(crate) enum Server {
     /// The `fanfare` binary, over plain HTTP/1.1.
     Fanfare,
+    /// The same, whose lanes send by io_uring.
+    FanfareUring,
     /// The `fanfare` binary, over HTTP/2 in clear.
     FanfareH2,
     /// The `fanfare` binary, over HTTP/1.1 in TLS.
@@ -128,7 +130,10 @@ impl Server {
     /// Whether it is Fanfare's own binary, in whatever transport.
     pub(crate) fn is_fanfare(self) -> bool {
         self.is_stored_fanfare()
-            || matches!(self, Self::Fanfare | Self::FanfareH2 | Self::FanfareTls | Self::FanfareH2Tls)
+            || matches!(
+                self,
+                Self::Fanfare | Self::FanfareUring | Self::FanfareH2 | Self::FanfareTls | Self::FanfareH2Tls
+            )
     }
 
     /// Whether it is Fanfare with history on disk.
@@ -229,6 +234,11 @@ impl Server {
                 if self.transport().is_tls() {
                     add_tls(&mut start)?;
                 }
+                Ok(start)
+            }
+            Server::FanfareUring => {
+                let mut start = Server::Fanfare.start(places)?;
+                start.command.args(["--set", "lanes.io_uring=true"]);
                 Ok(start)
             }
             Server::FanfareStore | Server::FanfareAlways => {

@@ -28,8 +28,9 @@ pub(crate) struct Entry {
 const PEERS: &[Server] =
     &[Server::Axum, Server::Nchan, Server::Express, Server::BetterSse, Server::Starlette];
 const FLOORS: &[Server] = &[Server::Floor, Server::FloorUring];
-/// Fanfare's other transports.
-const SECURE: &[Server] = &[Server::FanfareH2, Server::FanfareTls, Server::FanfareH2Tls];
+/// What Fanfare can do beside plain `send`.
+const OTHERS: &[Server] =
+    &[Server::FanfareUring, Server::FanfareH2, Server::FanfareTls, Server::FanfareH2Tls];
 
 /// Web servers that hand their sockets over to a Fanfare inside, beside those that write themselves.
 const HOSTS: &[Server] = &[Server::ExpressFanfare, Server::StarletteFanfare];
@@ -83,16 +84,18 @@ fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
     }
     let fast = [Server::Axum, Server::Nchan];
     let others: Vec<&[Server]> = match (scenario, extent) {
-        (_, Extent::Smoke) => vec![SECURE, &[Server::EmbeddedMemory], FLOORS, PEERS, HOSTS],
-        (Scenario::Latency, Extent::Short) => vec![FLOORS, &fast],
+        (_, Extent::Smoke) => vec![OTHERS, &[Server::EmbeddedMemory], FLOORS, PEERS, HOSTS],
+        (Scenario::Latency, Extent::Short) => vec![&[Server::FanfareUring], FLOORS, &fast],
         (Scenario::Slow, Extent::Short) => vec![],
         (Scenario::Growth, Extent::Short) => vec![&[Server::EmbeddedMemory, Server::Floor]],
         (Scenario::Growth, _) => vec![&[Server::EmbeddedMemory], FLOORS],
-        (Scenario::Sizes, _) => vec![SECURE, FLOORS, &fast],
+        (Scenario::Sizes, _) => vec![OTHERS, FLOORS, &fast],
         (Scenario::Burst | Scenario::Paced | Scenario::Idle | Scenario::Latency, Extent::Full) => {
-            vec![&[Server::FanfareStore], SECURE, FLOORS, PEERS, HOSTS]
+            vec![&[Server::FanfareStore], OTHERS, FLOORS, PEERS, HOSTS]
         }
-        (Scenario::Paced, Extent::Short) => vec![&[Server::FanfareStore], FLOORS, PEERS, HOSTS],
+        (Scenario::Paced, Extent::Short) => {
+            vec![&[Server::FanfareUring, Server::FanfareStore], FLOORS, PEERS, HOSTS]
+        }
         _ => vec![FLOORS, PEERS],
     };
     let all = [Server::Fanfare].into_iter().chain(others.into_iter().flatten().copied());
