@@ -10,7 +10,7 @@ use crate::server::Server;
 pub(crate) enum Extent {
     /// As little as it takes to see that every scenario works with every server: its figures mean nothing.
     Smoke,
-    /// About ten minutes.
+    /// About twenty minutes.
     Short,
     /// All: some hours.
     Full,
