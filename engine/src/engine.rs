@@ -245,6 +245,12 @@ impl Engine {
         stats
     }
 
+    /// How many read a topic now; 0 also for one that is not known.
+    #[must_use]
+    pub fn readers_of(&self, name: &str) -> usize {
+        self.0.directory.find(name).map_or(0, |topic| topic.readers())
+    }
+
     /// The `max` most recently active topics.
     #[must_use]
     pub fn topic_stats(&self, max: usize) -> Vec<TopicStats> {

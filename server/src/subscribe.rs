@@ -131,7 +131,9 @@ pub(crate) fn leave(
     framing: Framing,
     ticket: Option<Ticket>,
 ) -> Result<Leaving, SubscribeError> {
-    let lane = app.lanes.pick();
+    let topics = sorted(&options.topics);
+    let first = topics.first().map_or("", |topic| topic);
+    let lane = app.lanes.pick(first, app.engine.readers_of(first));
     // The lane leaves out a client's own events itself: cursors are shared by readers of many names.
     let client = options.client.as_deref().map(Box::from);
     if let Some(name) = &client {
@@ -143,12 +145,7 @@ pub(crate) fn leave(
         head: opening(app, &subscription),
         framing,
         subscription,
-        group: GroupKey {
-            topics: sorted(&options.topics),
-            events: sorted(&options.events),
-            lag: options.lag,
-            framing,
-        },
+        group: GroupKey { topics, events: sorted(&options.events), lag: options.lag, framing },
         client,
         ticket,
         open: app.shared.open_stream(Protocol::Http1),

@@ -157,3 +157,23 @@ fn http_1_0_gets_the_same_events_without_chunks() {
     assert_eq!(old.end(), (vec![], true));
     assert_eq!(new.end(), (vec![], true));
 }
+
+/// A publish wakes every lane that has a reader of its topic: few readers are on one, and topics on different ones.
+#[test]
+fn few_readers_of_a_topic_share_a_lane() {
+    let hub = Hub::with(|_, config| config.lanes = 4);
+    let mut streams: Vec<_> = ["a", "b"]
+        .iter()
+        .flat_map(|topic| (0..10).map(|_| hub.stream(&format!("/events/{topic}"))).collect::<Vec<_>>())
+        .collect();
+    let mut sockets: Vec<u64> = (0..4).map(|lane| hub.stat(&format!("/lanes/{lane}/sockets"))).collect();
+    sockets.sort_unstable();
+    assert_eq!(sockets, [0, 0, 10, 10]);
+    for (n, stream) in streams.iter_mut().enumerate() {
+        let topic = if n < 10 { "a" } else { "b" };
+        if n % 10 == 0 {
+            hub.publish(topic, topic);
+        }
+        assert_eq!(stream.event().data, topic);
+    }
+}

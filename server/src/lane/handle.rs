@@ -1,4 +1,4 @@
-//! The lanes as the rest of the server sees them: start, pick the least loaded, hand a stream over, stop.
+//! The lanes as the rest of the server sees them: start, pick one for a stream, hand it over, stop.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,6 +13,7 @@ use fanfare_engine::{Engine, Watcher};
 use mio::{Poll, Token};
 use parking_lot::Mutex;
 
+use super::home::Homes;
 use super::thread::{self as lane_thread, Rules};
 use crate::config::Config;
 use crate::handoff::{HostLink, LaneStream};
@@ -25,8 +26,7 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 pub(crate) struct Lanes {
     links: Vec<Arc<Link>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Where the next search for the least loaded lane starts, so that equal lanes take turns.
-    turn: AtomicUsize,
+    homes: Homes,
 }
 
 /// One lane, as the place to subscribe for and to hand a stream to.
@@ -126,7 +126,7 @@ impl Lanes {
             0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
             n => n,
         };
-        let mut lanes = Lanes { links: Vec::new(), threads: Mutex::default(), turn: AtomicUsize::new(0) };
+        let mut lanes = Lanes { links: Vec::new(), threads: Mutex::default(), homes: Homes::new() };
         for index in 0..count {
             let poll = Poll::new()?;
             let waker = Waker::from(Arc::new(PollWaker(mio::Waker::new(poll.registry(), WAKE)?)));
@@ -153,14 +153,10 @@ impl Lanes {
         Ok(lanes)
     }
 
-    /// The lane with the fewest connections.
-    pub(crate) fn pick(&self) -> LaneHandle {
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.links.len();
-        let (before, from) = self.links.split_at(first);
-        let least = from.iter().chain(before).min_by_key(|link| link.load.load(Ordering::Relaxed));
-        // There is at least one lane: `start` makes one per core or as many as configured, never none.
-        let link = Arc::clone(least.unwrap_or(&self.links[0]));
-        LaneHandle { link }
+    /// The lane for one more reader of `topic`, which has `readers` already.
+    pub(crate) fn pick(&self, topic: &str, readers: usize) -> LaneHandle {
+        let loads = self.links.iter().map(|link| link.load.load(Ordering::Relaxed));
+        LaneHandle { link: Arc::clone(&self.links[self.homes.pick(topic, readers, loads)]) }
     }
 
     /// Counters per lane.

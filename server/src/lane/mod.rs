@@ -15,6 +15,8 @@
 //! ```
 //! The peer closing or half-closing, or an error, leads from every state to Closed at once.
 //!
+//! The readers of a topic share lanes, so that a publish to few of them wakes one thread and not all (`home`).
+//!
 //! # What a reader can rely on
 //!
 //! * **Order, once, no hole that is not told.** Live readers get the group's batches. A replaying or behind reader has its own cursor,
@@ -66,6 +68,8 @@ mod ring;
 #[cfg(not(all(feature = "io-uring", target_os = "linux")))]
 #[path = "no_ring.rs"]
 mod ring;
+
+mod home;
 
 mod handle;
 pub(crate) use handle::{LaneHandle, LaneStats, Lanes};
