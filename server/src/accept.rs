@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::connection::{Admission, serve};
+use crate::settle::settle;
 use crate::tls::Acceptor;
 
 /// Connections that the kernel completes before we take them; it cuts this to its own limit.
@@ -113,7 +114,7 @@ fn admit(
     };
     // Without it events wait for the reader's acknowledgement of earlier ones; a socket that refuses it works all the same.
     let _ = socket.set_nodelay(true);
-    tokio::spawn(serve(Arc::clone(app), socket, from, admission, tls));
+    tokio::spawn(settle(serve(Arc::clone(app), socket, from, admission, tls)));
 }
 
 /// Errors of a connection that was gone before it was taken.

@@ -59,6 +59,8 @@ mod lane;
 
 mod patience;
 
+mod settle;
+
 mod watch;
 
 mod pull;
