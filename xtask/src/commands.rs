@@ -110,7 +110,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "bench",
         usage: "[--full|--smoke]",
-        help: "Fanfare beside floors and peers: some twenty quiet minutes, --full hours;\n\
+        help: "Fanfare beside floors and peers: ten quiet minutes, --full about an hour;\n\
                writes docs/performance/. --smoke only shows that everything runs.",
         run: |steps, args| {
             steps.step("install peers", install::peers)?;

@@ -191,10 +191,11 @@ fn run(
     let mut results = Results { scenario, cases, servers: servers.to_vec(), runs: Vec::new() };
     for number in 0..runs {
         for (at, case) in results.cases.iter().enumerate() {
-            for server in servers {
-                let name = server.name();
-                eprintln!("{scenario:?} {} run {} of {runs}: {name}", case.label, number + 1);
-                for _ in 0..scenario.repeats(*server) {
+            let turns = servers.iter().map(|server| scenario.repeats(*server)).max().unwrap_or(0);
+            for turn in 0..turns {
+                for server in servers.iter().filter(|server| scenario.repeats(**server) > turn) {
+                    let name = server.name();
+                    eprintln!("{scenario:?} {} run {} of {runs}: {name}", case.label, number + 1);
                     let figures = match scenario::run(*server, case, exact, places) {
                         Err(error) if server.may_lose() && error.is::<Lost>() => {
                             eprintln!("{name}: {error:#}");

@@ -157,10 +157,16 @@ impl Scenario {
         })
     }
 
-    /// Runs of a server in its turn: a burst that is over in a moment says more when it is repeated.
+    /// Runs of a server in each round: of what goals are set for, where one run says little because it is over in a moment or
+    /// because it differs from the next by as much as the goal allows.
     pub(crate) fn repeats(self, server: Server) -> usize {
-        let quick = matches!(server, Server::Fanfare | Server::Axum);
-        if self == Self::Burst && quick { 3 } else { 1 }
+        match (self, server) {
+            (Self::Burst, Server::Fanfare | Server::Axum)
+            | (Self::Paced, Server::Fanfare | Server::FanfareUring | Server::FanfareStore | Server::Floor) => {
+                4
+            }
+            _ => 1,
+        }
     }
 
     /// Whether it makes sense for a server.

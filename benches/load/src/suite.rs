@@ -10,9 +10,9 @@ use crate::server::Server;
 pub(crate) enum Extent {
     /// As little as it takes to see that every scenario works with every server: its figures mean nothing.
     Smoke,
-    /// About twenty minutes.
+    /// About ten minutes.
     Short,
-    /// All: some hours.
+    /// All: about an hour.
     Full,
 }
 
@@ -57,9 +57,9 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
         runs: match extent {
             Extent::Smoke => 1,
             // What stuck readers change is less than what one run differs from the next by.
-            Extent::Short if *scenario == Scenario::Slow => 7,
-            Extent::Short => 3,
-            Extent::Full => 5,
+            _ if *scenario == Scenario::Slow => 7,
+            Extent::Short if matches!(scenario, Scenario::Burst | Scenario::Idle | Scenario::Durable) => 2,
+            Extent::Short | Extent::Full => 3,
         },
     };
     scenarios.iter().map(entry).collect()
@@ -85,10 +85,10 @@ fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
     let fast = [Server::Axum, Server::Nchan];
     let others: Vec<&[Server]> = match (scenario, extent) {
         (_, Extent::Smoke) => vec![OTHERS, &[Server::EmbeddedMemory], FLOORS, PEERS, HOSTS],
-        (Scenario::Latency, Extent::Short) => vec![&[Server::FanfareUring], FLOORS, &fast],
+        (Scenario::Latency, Extent::Short) => vec![&[Server::FanfareUring, Server::Floor], &fast],
         (Scenario::Slow, Extent::Short) => vec![],
         (Scenario::Growth, Extent::Short) => vec![&[Server::EmbeddedMemory, Server::Floor]],
-        (Scenario::Growth, _) => vec![&[Server::EmbeddedMemory], FLOORS],
+        (Scenario::Growth, _) => vec![&[Server::EmbeddedMemory], FLOORS, &fast],
         (Scenario::Sizes, _) => vec![OTHERS, FLOORS, &fast],
         (Scenario::Burst | Scenario::Paced | Scenario::Idle | Scenario::Latency, Extent::Full) => {
             vec![&[Server::FanfareStore], OTHERS, FLOORS, PEERS, HOSTS]
@@ -117,8 +117,8 @@ fn amounts(scenario: Scenario, extent: Extent) -> Amounts {
     let large = Amounts {
         subscribers: 1000,
         events: 1000,
-        seconds: 10,
-        deliveries: 600_000,
+        seconds: 5,
+        deliveries: 200_000,
         counts: vec![10, 100, 1000, 5000, 15000],
         sizes: vec![10, 100, 1024, 8192, 65536],
         publishers: vec![1, 8, 64],
@@ -128,21 +128,25 @@ fn amounts(scenario: Scenario, extent: Extent) -> Amounts {
         (_, Extent::Smoke) => small,
         (Scenario::Durable, _) => Amounts {
             publishers: vec![1, 16, 256],
-            seconds: if extent == Extent::Full { 10 } else { 2 },
+            seconds: if extent == Extent::Full { 3 } else { 1 },
             ..large
         },
-        (Scenario::Growth, Extent::Short) => Amounts { deliveries: 300_000, ..large },
+        (Scenario::Growth, Extent::Short) => {
+            Amounts { deliveries: 100_000, counts: vec![10, 1000, 15000], ..large }
+        }
         (Scenario::Idle, _) => Amounts { subscribers: 15000, ..large },
-        (Scenario::Latency, Extent::Full) => Amounts { seconds: 60, ..large },
-        (Scenario::PingPong, Extent::Short) => Amounts { events: 3000, ..large },
-        (Scenario::PingPong, Extent::Full) => Amounts { events: 20_000, ..large },
+        // Of short runs there are many more, and other servers' between them.
+        (Scenario::Paced, Extent::Short) => Amounts { seconds: 1, ..large },
+        (Scenario::Latency, Extent::Full) => Amounts { seconds: 10, ..large },
+        (Scenario::Latency, Extent::Short) => Amounts { seconds: 4, ..large },
+        (Scenario::PingPong, Extent::Short) => Amounts { events: 2000, ..large },
+        (Scenario::PingPong, Extent::Full) => Amounts { events: 10_000, ..large },
         // Large enough that sockets which nobody reads fill up.
-        (Scenario::Slow, _) => Amounts { size: 4096, rate: 25, ..large },
+        (Scenario::Slow, _) => Amounts { size: 4096, rate: 25, seconds: 3, ..large },
         (Scenario::Storm, Extent::Full) => Amounts { subscribers: 5000, ..large },
         (Scenario::Publishers, Extent::Full) => Amounts { subscribers: 100, events: 6400, ..large },
         (Scenario::Sizes, Extent::Full) => Amounts { subscribers: 200, ..large },
-        (_, Extent::Short) => Amounts { seconds: 5, ..large },
-        (_, Extent::Full) => large,
+        (_, Extent::Short | Extent::Full) => large,
     }
 }
 
