@@ -1,4 +1,4 @@
-//! One run of bytes to many sockets by one system call: `io_uring` of Linux, used as a `send` that takes a list.
+//! Sends to many sockets by one system call: `io_uring` of Linux, used as a `send` that takes a list.
 //!
 //! [`Ring::send`] asks the kernel for one non-blocking `send` per socket and returns when the kernel has answered all of them. Nothing is under way
 //! between two calls, so neither the bytes nor the sockets have to outlive the call, and a ring may be dropped at any time.

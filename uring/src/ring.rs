@@ -32,7 +32,8 @@ const RETRY: Duration = Duration::from_millis(1);
 /// A ring of one thread.
 pub struct Ring {
     ring: IoUring,
-    sockets: Vec<RawFd>,
+    /// Socket, address and length of each send; addresses of an earlier call are never looked at.
+    sends: Vec<(RawFd, *const u8, u32)>,
     taken: Vec<usize>,
     broken: bool,
     /// Not to be sent to another thread.
@@ -53,7 +54,7 @@ impl Ring {
             .build(MOST as u32)?;
         Ok(Self {
             ring,
-            sockets: Vec::with_capacity(MOST),
+            sends: Vec::with_capacity(MOST),
             taken: Vec::with_capacity(MOST),
             broken: false,
             here: PhantomData,
@@ -65,23 +66,29 @@ impl Ring {
         self.broken
     }
 
-    /// Sends `bytes` to each of the first [`MOST`] sockets, without waiting for any, and returns how many bytes each of them has taken, in order.
+    /// Sends each of the first [`MOST`] sockets its bytes, without waiting for any, and returns how many bytes each of them has taken, in order.
     ///
     /// Fewer than all says nothing about the reason: it is for the caller to send the rest and to see.
-    pub fn send<'s>(&mut self, sockets: impl IntoIterator<Item = BorrowedFd<'s>>, bytes: &[u8]) -> &[usize] {
+    pub fn send<'s>(&mut self, sends: impl IntoIterator<Item = (BorrowedFd<'s>, &'s [u8])>) -> &[usize] {
         // All of them before the first entry: an iterator that panics must not leave entries behind.
-        self.sockets.clear();
-        self.sockets.extend(sockets.into_iter().take(MOST).map(|socket| socket.as_raw_fd()));
+        self.sends.clear();
+        self.sends.extend(
+            sends.into_iter().take(MOST).map(|(socket, bytes)| {
+                (socket.as_raw_fd(), bytes.as_ptr(), bytes.len().min(MOST_BYTES) as u32)
+            }),
+        );
         self.taken.clear();
-        self.taken.resize(self.sockets.len(), 0);
-        if self.broken || bytes.is_empty() {
+        self.taken.resize(self.sends.len(), 0);
+        if self.broken {
             return &self.taken;
         }
-        let length = bytes.len().min(MOST_BYTES) as u32;
         let mut queue = self.ring.submission();
         let mut open = 0;
-        for (index, &socket) in self.sockets.iter().enumerate() {
-            let entry = opcode::Send::new(types::Fd(socket), bytes.as_ptr(), length)
+        for (index, &(socket, bytes, length)) in self.sends.iter().enumerate() {
+            if length == 0 {
+                continue;
+            }
+            let entry = opcode::Send::new(types::Fd(socket), bytes, length)
                 .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
                 .build()
                 .user_data(index as u64);

@@ -16,6 +16,10 @@ pub(super) const GROUP_BYTES: usize = 128 << 10;
 /// A buffer that grew beyond this gives its memory back.
 const KEEP_BYTES: usize = 2 * GROUP_BYTES;
 
+/// What one of many keeps, in bytes and frames.
+const KEEP_SMALL: usize = 4 << 10;
+const KEEP_FRAMES: usize = 16;
+
 /// Frames in order, and their bytes as they go on the wire.
 pub(super) struct Batch {
     framing: Framing,
@@ -63,6 +67,14 @@ impl Batch {
         self.ends.clear();
         self.joined.clear();
         self.joined.shrink_to(KEEP_BYTES);
+    }
+
+    /// As [`clear`](Self::clear), keeping little memory.
+    pub(super) fn release(&mut self) {
+        self.clear();
+        self.frames.shrink_to(KEEP_FRAMES);
+        self.ends.shrink_to(KEEP_FRAMES);
+        self.joined.shrink_to(KEEP_SMALL);
     }
 
     /// Joins the frames for `framing`.

@@ -39,7 +39,7 @@ pub(super) struct Group {
     pub(super) feed: Option<Feed>,
     /// The cursor's topics.
     topics: Vec<TopicKey>,
-    members: Vec<u32>,
+    pub(super) members: Vec<u32>,
     /// All connections that belong to it, members or not.
     connections: usize,
     /// Of those, the ones without a cursor of their own; the engine counts the others itself.
@@ -50,7 +50,7 @@ pub(super) struct Group {
 
 /// The lane's groups, and who among them has something to pull.
 pub(super) struct Groups {
-    slab: Slab<Group>,
+    pub(super) slab: Slab<Group>,
     by_key: HashMap<Arc<GroupKey>, u32>,
     by_topic: HashMap<TopicKey, Vec<u32>>,
     /// Groups with something to pull. May name a group that is gone; looking costs nothing.
@@ -220,11 +220,15 @@ impl Lane<'_> {
     /// One turn for each group that had something when this began.
     pub(super) fn serve_ready(&mut self) {
         for _ in 0..self.groups.ready_len() {
-            let Some(group) = self.groups.next_ready() else { return };
+            let Some(group) = self.groups.next_ready() else { break };
+            if self.ring.is_some() && self.gather(group) {
+                continue;
+            }
             if self.serve(group) == Served::More {
                 self.groups.mark_ready(group);
             }
         }
+        self.deliver_gathered();
     }
 
     /// Pulls and delivers up to a turn's worth of batches for one group.
@@ -239,27 +243,36 @@ impl Lane<'_> {
             if !self.batch.frames().is_empty() && !group.members.is_empty() {
                 self.batch.seal(group.key.framing);
                 self.tally.batches += 1;
-                self.deliver(index);
+                self.deliver(index, &[]);
             }
-            match pulled {
-                Pulled::More => {}
-                Pulled::Idle if self.groups.is_ahead(index) => {}
-                Pulled::Idle => return Served::Idle,
-                Pulled::Ended => {
-                    self.end_members(index, Code::TopicClosed);
-                    return Served::Without;
-                }
-                Pulled::Lapped => {
-                    self.end_members(index, Code::Lapped);
-                    return Served::Without;
-                }
+            let served = self.after_pull(index, pulled);
+            if served != Served::More {
+                return served;
             }
         }
         Served::More
     }
 
-    /// Sends the batch to every member, once each. Those whose socket is full leave the group and keep a position.
-    fn deliver(&mut self, index: u32) {
+    /// Where a group stands that has been pulled with this result, and whose members have what was pulled.
+    pub(super) fn after_pull(&mut self, index: u32, pulled: Pulled) -> Served {
+        match pulled {
+            Pulled::More => Served::More,
+            Pulled::Idle if self.groups.is_ahead(index) => Served::More,
+            Pulled::Idle => Served::Idle,
+            Pulled::Ended => {
+                self.end_members(index, Code::TopicClosed);
+                Served::Without
+            }
+            Pulled::Lapped => {
+                self.end_members(index, Code::Lapped);
+                Served::Without
+            }
+        }
+    }
+
+    /// Sends the batch to every member, once each. Those whose socket is full leave the group and keep a position. Members that a ring has
+    /// sent to already have taken as many bytes as `answered` says: all of them, or none if it is empty.
+    pub(super) fn deliver(&mut self, index: u32, answered: &[usize]) {
         let framing = self.batch.framing();
         let (mut dead, mut cut) = (std::mem::take(&mut self.dead), std::mem::take(&mut self.cut));
         let Groups { slab, .. } = &mut self.groups;
@@ -270,10 +283,11 @@ impl Lane<'_> {
             let (first, end) = (next, members.len().min(next + run));
             next = end;
             let mut taken = match &mut self.ring {
+                _ if !answered.is_empty() => &answered[first..end],
                 // One alone is cheaper without; where something is withheld, members get different bytes.
                 Some(ring) if end - first > 1 && !self.batch.is_selective() => {
-                    let sockets = members[first..end].iter().map(|&member| self.conns.socket_of(member));
-                    ring.send(sockets, self.batch.bytes())
+                    let bytes = self.batch.bytes();
+                    ring.send(members[first..end].iter().map(|&member| (self.conns.socket_of(member), bytes)))
                 }
                 _ => &[],
             }

@@ -2,7 +2,7 @@
 //!
 //! A **lane** is one thread with one poll (epoll and its kin) and thousands of sockets. It is one watcher to the engine:
 //! a publish wakes it at most once, and while it is awake not at all. What is new it pulls once per **group** of identical
-//! readers, joins once, and sends to each of them with one `send`, or to some dozens of them with one call (`lanes.io_uring`). No task, no queue, no encoder and no buffer per connection.
+//! readers, joins once, and sends to each of them with one `send`, or to some dozens of them, and of different groups, with one call (`lanes.io_uring`). No task, no queue, no encoder and no buffer per connection.
 //!
 //! ```text
 //!   adopt            caught up with the group            socket full
@@ -54,7 +54,7 @@
 //! 5. Each connection has one valid entry in the wheel at all times: deadlines need no other bookkeeping.
 //! 6. Keys carry a generation: an event, a wheel entry or a list that names a connection which is gone names nothing.
 //! 7. A group's cursor is pulled only when the batch goes to all its members at once; whoever could not take all of it leaves the members in the same
-//!    loop. The invariants of groups are in [`group`].
+//!    loop, or, where small groups are sent to together, before anything else happens to the group (`gather`). The invariants of groups are in [`group`].
 
 mod timer;
 
@@ -80,6 +80,7 @@ mod feed;
 
 mod adopt;
 mod due;
+mod gather;
 mod group;
 mod reader;
 

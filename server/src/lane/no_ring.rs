@@ -12,7 +12,7 @@ impl Ring {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this build has no io_uring"))
     }
 
-    pub(super) fn send<'s>(&mut self, _: impl Iterator<Item = &'s TcpStream>, _: &[u8]) -> &[usize] {
+    pub(super) fn send<'s>(&mut self, _: impl Iterator<Item = (&'s TcpStream, &'s [u8])>) -> &[usize] {
         match *self {}
     }
 

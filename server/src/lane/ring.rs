@@ -1,4 +1,4 @@
-//! A lane's ring: one batch to many sockets by one system call.
+//! A lane's ring: sends to many sockets by one system call.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,14 +15,10 @@ impl Ring {
         fanfare_uring::Ring::new().map(Ring)
     }
 
-    /// Sends `bytes` to each of the sockets, and returns how many bytes each has taken.
+    /// Sends each socket its bytes, and returns how many of them each has taken.
     /// Fewer than all does not tell why: [`send_on`](super::write::send_on) finds out.
-    pub(super) fn send<'s>(
-        &mut self,
-        sockets: impl Iterator<Item = &'s TcpStream>,
-        bytes: &[u8],
-    ) -> &[usize] {
-        self.0.send(sockets.map(AsFd::as_fd), bytes)
+    pub(super) fn send<'s>(&mut self, sends: impl Iterator<Item = (&'s TcpStream, &'s [u8])>) -> &[usize] {
+        self.0.send(sends.map(|(socket, bytes)| (socket.as_fd(), bytes)))
     }
 
     /// The kernel has failed it: it sends nothing any more.

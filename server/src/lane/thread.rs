@@ -14,6 +14,7 @@ use mio::{Events, Poll, Registry};
 use super::batch::Batch;
 use super::conn::{Conns, Key, Phase};
 use super::due::{Drain, PACE_TICK};
+use super::gather::Gathered;
 use super::group::Groups;
 use super::handle::{Link, WAKE};
 use super::ring::Ring;
@@ -77,6 +78,8 @@ pub(super) struct Lane<'a> {
     pub(super) batch: Batch,
     /// The same without the events withheld from one client.
     pub(super) selected: Batch,
+    /// What was pulled for small groups and waits to be sent.
+    pub(super) gathered: Gathered,
     /// Connections that read by themselves and can go on.
     pub(super) runnable: VecDeque<Key>,
     /// Connections whose peer sent more than one turn reads.
@@ -162,6 +165,7 @@ impl<'a> Lane<'a> {
             now: 0,
             batch: Batch::new(),
             selected: Batch::new(),
+            gathered: Gathered::default(),
             runnable: VecDeque::new(),
             arrived: Vec::new(),
             reading: VecDeque::new(),

@@ -62,6 +62,14 @@ fn forbid(call: libc::c_long, errno: libc::c_int) {
     assert!(done, "{}", io::Error::last_os_error());
 }
 
+/// The same bytes for each of them.
+fn each<'s>(
+    sockets: impl IntoIterator<Item = BorrowedFd<'s>>,
+    bytes: &'s [u8],
+) -> impl Iterator<Item = (BorrowedFd<'s>, &'s [u8])> {
+    sockets.into_iter().map(move |socket| (socket, bytes))
+}
+
 #[test]
 fn every_socket_gets_the_bytes_once() {
     let Some(mut ring) = ring() else { return };
@@ -70,16 +78,19 @@ fn every_socket_gets_the_bytes_once() {
         let bytes = format!("round {round};");
         let sockets: Vec<_> = pairs.iter().map(|(ours, _)| ours.as_fd()).collect();
         for some in sockets.chunks(100) {
-            assert_eq!(ring.send(some.iter().copied(), bytes.as_bytes()), vec![bytes.len(); some.len()]);
+            assert_eq!(
+                ring.send(each(some.iter().copied(), bytes.as_bytes())),
+                vec![bytes.len(); some.len()]
+            );
         }
         for (_, theirs) in &pairs {
             assert_eq!(read(theirs, bytes.len()), bytes.as_bytes());
         }
     }
-    let taken = ring.send(pairs.iter().map(|(ours, _)| ours.as_fd()), b"x").len();
+    let taken = ring.send(each(pairs.iter().map(|(ours, _)| ours.as_fd()), b"x")).len();
     assert_eq!(taken, MOST, "more are for the next call");
-    assert_eq!(ring.send([], b"x"), [0; 0]);
-    assert_eq!(ring.send([pairs[0].0.as_fd()], b""), [0]);
+    assert_eq!(ring.send(each([], b"x")), [0; 0]);
+    assert_eq!(ring.send(each([pairs[0].0.as_fd()], b"")), [0]);
     assert!(!ring.is_broken());
 }
 
@@ -91,7 +102,7 @@ fn what_a_full_socket_took_is_counted_exactly_and_holds_up_nobody() {
     let (mut sent, mut parts, mut nothing) = (0, 0, 0);
     while nothing < 3 {
         let (from_full, from_good) =
-            match ring.send([full.0.as_fd(), good.0.as_fd()], &block[sent % 256..][..300_001]) {
+            match ring.send(each([full.0.as_fd(), good.0.as_fd()], &block[sent % 256..][..300_001])) {
                 [full, good] => (*full, *good),
                 other => panic!("two answers, not {other:?}"),
             };
@@ -120,8 +131,8 @@ fn what_cannot_take_bytes_takes_none_and_the_next_one_does() {
     drop(dead.1);
     let null = File::open("/dev/null").expect("it is there");
     let sockets = || [dead.0.as_fd(), null.as_fd(), dead.0.as_fd(), good.0.as_fd()];
-    assert_eq!(ring.send(sockets(), b"one"), [0, 0, 0, 3]);
-    assert_eq!(ring.send(sockets(), b"two"), [0, 0, 0, 3]);
+    assert_eq!(ring.send(each(sockets(), b"one")), [0, 0, 0, 3]);
+    assert_eq!(ring.send(each(sockets(), b"two")), [0, 0, 0, 3]);
     assert_eq!(read(&good.1, 6), b"onetwo");
     assert!(!ring.is_broken());
 }
@@ -141,11 +152,11 @@ fn a_ring_that_breaks_says_that_nothing_was_sent_and_stays_broken() {
         let test = move || {
             let Some(mut ring) = ring() else { return };
             let (ours, theirs) = pair();
-            assert_eq!(ring.send([ours.as_fd()], b"before"), [6]);
+            assert_eq!(ring.send(each([ours.as_fd()], b"before")), [6]);
             forbid(libc::SYS_io_uring_enter, errno);
-            assert_eq!(ring.send([ours.as_fd(), ours.as_fd()], b"lost"), [0, 0]);
+            assert_eq!(ring.send(each([ours.as_fd(), ours.as_fd()], b"lost")), [0, 0]);
             assert!(ring.is_broken());
-            assert_eq!(ring.send([ours.as_fd()], b"lost"), [0]);
+            assert_eq!(ring.send(each([ours.as_fd()], b"lost")), [0]);
             drop(ring);
             drop(ours);
             let mut got = String::new();
@@ -162,4 +173,21 @@ fn a_program_that_is_started_does_not_inherit_it() {
     // SAFETY: asks for the flags of a descriptor that is open.
     let flags = unsafe { libc::fcntl(ring.ring.as_raw_fd(), libc::F_GETFD) };
     assert_ne!(flags & libc::FD_CLOEXEC, 0);
+}
+
+#[test]
+fn each_socket_gets_its_own_bytes() {
+    let Some(mut ring) = ring() else { return };
+    let pairs: Vec<_> = (0..MOST).map(|_| pair()).collect();
+    let texts: Vec<String> = (0..MOST).map(|n| "x".repeat(n % 7) + &n.to_string()).collect();
+    // One without bytes in between.
+    let sends = pairs
+        .iter()
+        .zip(&texts)
+        .map(|((ours, _), text)| (ours.as_fd(), if text == "100" { &b""[..] } else { text.as_bytes() }));
+    let lengths: Vec<usize> = texts.iter().map(|text| if text == "100" { 0 } else { text.len() }).collect();
+    assert_eq!(ring.send(sends), lengths);
+    for ((_, theirs), text) in pairs.iter().zip(&texts).filter(|(_, text)| *text != "100") {
+        assert_eq!(read(theirs, text.len()), text.as_bytes());
+    }
 }
