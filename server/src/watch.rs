@@ -235,11 +235,11 @@ pub(crate) struct HeadScan {
 const CONTENT_LENGTH: &[u8] = b"content-length";
 
 impl HeadScan {
-    fn feed(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if self.ended {
-                return;
-            }
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !self.ended
+            && let Some((&byte, rest)) = bytes.split_first()
+        {
+            bytes = rest;
             match byte {
                 b'\n' => {
                     self.ended = self.line_ended && self.column == 0;
@@ -256,6 +256,11 @@ impl HeadScan {
                         self.content_length |= self.matched == CONTENT_LENGTH.len();
                     }
                     self.column += 1;
+                    if self.matched < self.column {
+                        // Nothing more in this line is looked at.
+                        let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+                        bytes = &bytes[end..];
+                    }
                 }
             }
         }
