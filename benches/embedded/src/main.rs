@@ -1,10 +1,11 @@
 //! An application that Fanfare is inside of: its threads publish, and each waits until what it published is kept as the durability says.
 //!
-//! `fanfare-embedded [FOLDER DURABILITY]` prints where its browsers come to; without a folder history is in memory alone. Then each line of its
+//! `fanfare-embedded [--io-uring | FOLDER DURABILITY]` prints where its browsers come to; without a folder history is in memory alone. Then each line of its
 //! standard input is a command, and the answer is how many events it published:
 //!
 //! - `publish THREADS MILLISECONDS BYTES`: as many as they can in that time.
-//! - `pace EVENTS NANOSECONDS BYTES`: by one thread, one each so many nanoseconds, numbered from 1 in the first ten digits of their data.
+//! - `pace FIRST EVENTS NANOSECONDS BYTES TOPICS`: by one thread, one each so many nanoseconds, numbered from FIRST in the first ten digits of
+//!   their data, to the topic `bench`; or each to so many topics, `bench0` and on, one right after the other.
 //!
 //! It ends with its input.
 
@@ -23,11 +24,12 @@ fn main() -> Result<()> {
     loader.flag("--connections", "limits.connections", "20000")?;
     match &args[..] {
         [] => {}
+        [flag] if flag == "--io-uring" => loader.flag("--set", "lanes.io_uring", "true")?,
         [folder, durability] => {
             loader.flag("--data", "data", folder)?;
             loader.flag("--durability", "history.durability", durability)?;
         }
-        _ => bail!("usage: fanfare-embedded [FOLDER DURABILITY]"),
+        _ => bail!("usage: fanfare-embedded [--io-uring | FOLDER DURABILITY]"),
     }
     let hub = Hub::start(loader.finish()?)?;
     println!("{}", hub.url());
@@ -48,21 +50,29 @@ fn obey(hub: &Hub, command: &str) -> Result<u64> {
             let time = Duration::from_millis(number(milliseconds)?);
             publish(hub, number(threads)?, time, usize::try_from(number(bytes)?)?)
         }
-        ["pace", events, nanoseconds, bytes] => {
+        ["pace", first, events, nanoseconds, bytes, topics] => {
+            let topics = match number(topics)? {
+                0 => vec!["bench".to_owned()],
+                topics => (0..topics).map(|n| format!("bench{n}")).collect(),
+            };
             let gap = Duration::from_nanos(number(nanoseconds)?);
-            pace(hub, u32::try_from(number(events)?)?, gap, usize::try_from(number(bytes)?)?)
+            let (first, events) = (number(first)?, u32::try_from(number(events)?)?);
+            pace(hub, &topics, first, events, gap, usize::try_from(number(bytes)?)?)
         }
         _ => bail!("unknown command {command:?}"),
     }
 }
 
-/// One event every `gap`, by the plan: a stall does not slow the publisher down for good.
-fn pace(hub: &Hub, events: u32, gap: Duration, bytes: usize) -> Result<u64> {
+/// One event to each topic every `gap`, by the plan: a stall does not slow the publisher down for good.
+fn pace(hub: &Hub, topics: &[String], first: u64, events: u32, gap: Duration, bytes: usize) -> Result<u64> {
     let rest = "x".repeat(bytes.saturating_sub(10));
     let start = Instant::now();
-    for number in 1..=events {
-        std::thread::sleep((start + gap * (number - 1)).saturating_duration_since(Instant::now()));
-        hub.publish(Draft::new("bench", format!("{number:010}{rest}")))?;
+    for n in 0..events {
+        std::thread::sleep((start + gap * n).saturating_duration_since(Instant::now()));
+        let data = format!("{:010}{rest}", first + u64::from(n));
+        for topic in topics {
+            hub.publish(Draft::new(&**topic, &*data))?;
+        }
     }
     Ok(events.into())
 }

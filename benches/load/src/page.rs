@@ -135,6 +135,10 @@ fn about(scenario: Scenario) -> &'static str {
             "From few to many subscribers at the same rate and number of deliveries. The cost of taking a publish is in it, \
              shared by as many deliveries as there are subscribers: that is what makes few subscribers dear, for the floor too."
         }
+        Scenario::Topics => {
+            "Each subscriber reads a topic of its own, and a thread of the application publishes to all of them, one after the other, at a steady \
+             rate: what a delivery costs, with its publish, where no two subscribers share anything. The floors send the same to the same sockets."
+        }
         Scenario::Sizes => "Bursts from small to large events, of at most 6 MiB and 1,000 events.",
     }
 }
@@ -156,7 +160,12 @@ fn picture(results: &Results) -> Option<String> {
         for server in &results.servers {
             let Some(spread) = results.spread(*server, at, figure) else { continue };
             let group = case.label.clone();
-            all.push(Bar { group, name: server.name(), spread, ours: server.is_fanfare() });
+            all.push(Bar {
+                group,
+                name: server.name(),
+                spread,
+                ours: server.is_fanfare() || server.is_embedded(),
+            });
         }
     }
     Some(bars(&format!("{}: {figure}", name(results.scenario)), unit, &all))

@@ -32,6 +32,8 @@ pub(crate) enum Scenario {
     Growth,
     /// From small to large events.
     Sizes,
+    /// Each subscriber reads a topic of its own, and all topics get an event at once, at a steady rate: CPU per delivery.
+    Topics,
 }
 
 /// How much of it: each scenario uses what it needs.
@@ -81,6 +83,12 @@ pub(crate) enum Act {
         times: bool,
         /// Further readers that never read.
         stuck: usize,
+    },
+    /// At a rate, to a topic of each subscriber's own.
+    Topics {
+        /// Of each topic.
+        events: usize,
+        gap: Duration,
     },
     PingPong {
         events: usize,
@@ -149,6 +157,10 @@ impl Scenario {
                 amounts.publishers.iter().map(|n| case(format!("{n} publishers"), act(*n))).collect()
             }
             Self::Growth => amounts.counts.iter().map(|count| growth(*count, amounts)).collect(),
+            Self::Topics => one(Act::Topics {
+                events: rate as usize * seconds as usize,
+                gap: Duration::from_secs(1) / rate,
+            }),
             Self::Sizes => {
                 let act = |size: usize| Act::Burst { events: (SIZES_BYTES / size).clamp(1, 1000) };
                 let case = |size: &usize| Case { size: *size, ..case(bytes(*size), act(*size)) };
@@ -173,6 +185,8 @@ impl Scenario {
     pub(crate) fn suits(self, server: Server) -> bool {
         match self {
             Self::Durable => server.stores(),
+            // One publish for all topics is what a floor does anyway; the others take one for each over HTTP.
+            Self::Topics => server.is_floor() || server.is_embedded() && !server.is_stored_embedded(),
             _ if server.is_broker() || server.is_stored_embedded() => false,
             // Its threads publish at a rate alone.
             _ if server.is_embedded() => matches!(self, Self::Paced | Self::Growth),
@@ -240,6 +254,7 @@ mod tests {
         assert!(!Scenario::Storm.suits(Server::Axum) && Scenario::Storm.suits(Server::Nchan));
         assert!(!Scenario::Durable.suits(Server::Fanfare) && Scenario::Durable.suits(Server::FanfareAlways));
         assert!(!Scenario::Paced.suits(Server::Nats) && Scenario::Paced.suits(Server::FanfareStore));
+        assert!(!Scenario::Topics.suits(Server::Embedded) && Scenario::Topics.suits(Server::EmbeddedUring));
         assert!(!Scenario::Slow.suits(Server::Floor) && Scenario::Burst.suits(Server::FloorUring));
     }
 }

@@ -100,6 +100,7 @@ impl Process {
             transport: self.transport,
             address: self.tls_address.unwrap_or(self.address),
             certificate: self.certificate.as_deref(),
+            own_topics: false,
         }
     }
 

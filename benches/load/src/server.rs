@@ -38,6 +38,8 @@ pub(crate) enum Server {
     EmbeddedAlways,
     /// The same with history in memory alone: subscribers over plain HTTP/1.1, the publisher in the process.
     EmbeddedMemory,
+    /// The same, whose lanes send by io_uring.
+    EmbeddedUring,
     /// A bare non-blocking `send` loop over prepared frames.
     Floor,
     /// The same sends by io_uring.
@@ -148,7 +150,7 @@ impl Server {
 
     /// Whether its publishers are threads of its own.
     pub(crate) fn is_embedded(self) -> bool {
-        self == Self::EmbeddedMemory || self.is_stored_embedded()
+        matches!(self, Self::EmbeddedMemory | Self::EmbeddedUring) || self.is_stored_embedded()
     }
 
     /// Whether its publishers are threads of its own, and nobody subscribes to it here.
@@ -260,6 +262,11 @@ impl Server {
                 Ok(start)
             }
             Server::EmbeddedMemory => Ok(says(Command::new(places.bin.join("fanfare-embedded")))),
+            Server::EmbeddedUring => {
+                let mut start = Server::EmbeddedMemory.start(places)?;
+                start.command.arg("--io-uring");
+                Ok(start)
+            }
             Server::Redis => brokers::redis("everysec"),
             Server::RedisAlways => brokers::redis("always"),
             Server::Nats => brokers::nats(&places.nats, None),

@@ -82,9 +82,14 @@ fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
     if scenario == Scenario::Durable {
         return STORES.to_vec();
     }
+    if scenario == Scenario::Topics {
+        return vec![Server::EmbeddedMemory, Server::EmbeddedUring, Server::Floor, Server::FloorUring];
+    }
     let fast = [Server::Axum, Server::Nchan];
     let others: Vec<&[Server]> = match (scenario, extent) {
-        (_, Extent::Smoke) => vec![OTHERS, &[Server::EmbeddedMemory], FLOORS, PEERS, HOSTS],
+        (_, Extent::Smoke) => {
+            vec![OTHERS, &[Server::EmbeddedMemory, Server::EmbeddedUring], FLOORS, PEERS, HOSTS]
+        }
         (Scenario::Latency, Extent::Short) => vec![&[Server::FanfareUring, Server::Floor], &fast],
         (Scenario::Slow, Extent::Short) => vec![],
         (Scenario::Growth, Extent::Short) => vec![&[Server::EmbeddedMemory, Server::Floor]],
@@ -158,7 +163,9 @@ mod tests {
     fn every_set_can_be_planned_and_starts_with_fanfare() {
         for extent in Extent::value_variants() {
             for entry in entries(*extent) {
-                assert!(entry.servers.first().is_some_and(|server| server.is_fanfare()));
+                assert!(
+                    entry.servers.first().is_some_and(|server| server.is_fanfare() || server.is_embedded())
+                );
                 assert!(entry.servers.iter().all(|server| entry.scenario.suits(*server)));
                 assert!(!entry.scenario.cases(&entry.amounts).unwrap().is_empty());
             }

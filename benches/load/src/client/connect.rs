@@ -31,13 +31,17 @@ pub(super) fn connect(
 pub(super) fn subscribe(
     socket: &mut impl Write,
     address: SocketAddr,
+    topic: Option<usize>,
     after: Option<&str>,
 ) -> std::io::Result<()> {
-    socket.write_all(request(address, after).as_bytes())
+    socket.write_all(request(address, topic, after).as_bytes())
 }
 
-/// The request for the stream, in HTTP/1.1.
-pub(super) fn request(address: SocketAddr, after: Option<&str>) -> String {
+/// The request for the stream of the one topic, or of a numbered one, in HTTP/1.1.
+pub(super) fn request(address: SocketAddr, topic: Option<usize>, after: Option<&str>) -> String {
+    let topic = topic.map_or_else(String::new, |number| number.to_string());
     let after = after.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
-    format!("GET /events/bench HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{after}\r\n")
+    format!(
+        "GET /events/bench{topic} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{after}\r\n"
+    )
 }

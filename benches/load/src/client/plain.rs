@@ -47,10 +47,11 @@ impl Plain {
         address: SocketAddr,
         number: usize,
         next: u64,
+        topic: Option<usize>,
         after: Option<&str>,
     ) -> Result<()> {
         let mut socket = connect::connect(address, number, None)?;
-        connect::subscribe(&mut socket, address, after)?;
+        connect::subscribe(&mut socket, address, topic, after)?;
         socket.set_nonblocking(true)?;
         let mut socket = TcpStream::from_std(socket);
         self.poll.registry().register(&mut socket, Token(number), Interest::READABLE)?;

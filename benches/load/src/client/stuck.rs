@@ -15,7 +15,7 @@ pub(crate) fn open(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> 
     let mut stuck = Vec::with_capacity(count);
     for number in 0..count {
         let mut socket = connect::connect(address, number, Some(RECEIVE_BUFFER))?;
-        connect::subscribe(&mut socket, address, None)?;
+        connect::subscribe(&mut socket, address, None, None)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut head = [0; 1];
         socket.read_exact(&mut head).context("no answer to a reader that is going to be stuck")?;

@@ -20,6 +20,8 @@ pub(crate) struct Target<'a> {
     pub(crate) address: SocketAddr,
     /// What clients of TLS trust.
     pub(crate) certificate: Option<&'a Path>,
+    /// Each reads a topic of its own, if it is a plain reader.
+    pub(crate) own_topics: bool,
 }
 
 /// Readers wait in vain for what was published.
@@ -63,7 +65,8 @@ impl Subscribers {
                 match &mut all.0 {
                     Kind::Plain(plain, tally) => {
                         tally.add_reader();
-                        plain.add(target.address, number, next, after)?;
+                        let topic = target.own_topics.then_some(number);
+                        plain.add(target.address, number, next, topic, after)?;
                     }
                     Kind::Tasks(tasks) => tasks.add(target.address, number)?,
                 }

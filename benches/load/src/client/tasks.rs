@@ -140,7 +140,7 @@ impl Reader {
         address: SocketAddr,
         shared: &Shared,
     ) -> Result<()> {
-        io.write_all(connect::request(address, None).as_bytes()).await?;
+        io.write_all(connect::request(address, None, None).as_bytes()).await?;
         io.flush().await?;
         let mut buffer = vec![0; 32 << 10];
         loop {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use crate::client::publisher::Publisher;
-use crate::client::subscribers::Subscribers;
+use crate::client::subscribers::{Subscribers, Target};
 use crate::client::tally::Look;
 use crate::figure::Figure;
 use crate::plan::{Act, Case};
@@ -51,7 +51,9 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
         Publisher::connect(process.address)?.publish(&server.body(0..1, case.size))?;
     }
     let before = process.memory()?;
-    let readers = Subscribers::open(&process.target(), case.subscribers, 0, None)
+    let own_topics = matches!(case.act, Act::Topics { .. }) && server.is_embedded();
+    let target = Target { own_topics, ..process.target() };
+    let readers = Subscribers::open(&target, case.subscribers, 0, None)
         .context("subscribers did not get their streams")?;
     if let Act::Idle = case.act {
         sleep(SETTLE);
@@ -73,6 +75,7 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
         Act::Idle | Act::Durable { .. } => Vec::new(),
         Act::Burst { events } => bench.burst(events)?,
         Act::Paced { events, gap, times, .. } => bench.paced(events, gap, times)?,
+        Act::Topics { events, gap } => bench.topics(events, gap)?,
         Act::PingPong { events } => bench.ping_pong(events)?,
         Act::Storm { missed } => bench.storm(missed)?,
         Act::Publishers { publishers, events } => bench.publishers(publishers, events)?,
@@ -102,7 +105,11 @@ impl Bench<'_> {
     /// The first event, numbered 0: whoever has it is subscribed.
     fn warm_up(&mut self) -> Result<()> {
         self.readers.begin(Look::Exact, None);
-        self.publisher.publish(&self.server.body(0..1, self.case.size))?;
+        if self.has_topics() {
+            self.ask_for(0, 1, Duration::ZERO)?;
+        } else {
+            self.publisher.publish(&self.server.body(0..1, self.case.size))?;
+        }
         self.readers.finish(1).context("the first event")
     }
 

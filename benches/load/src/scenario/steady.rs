@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use super::{Bench, read_during};
 use crate::client::tally::Look;
 use crate::figure::{Figure, percentiles};
+use crate::plan::Act;
 
 const PER_DELIVERY: &str = "CPU of the server per delivery";
 /// Bytes of data in one publish: below what every server takes as it comes.
@@ -41,10 +42,13 @@ impl Bench<'_> {
     /// stalls is charged for what waits meanwhile.
     pub(super) fn paced(&mut self, events: usize, gap: Duration, times: bool) -> Result<Vec<Figure>> {
         if self.server.is_embedded() {
-            return self.paced_inside(events, gap);
+            return self.paced_inside(events, gap, Look::Bytes);
         }
-        let size = self.case.size;
-        let look = self.look(if times { Look::Events } else { Look::Bytes });
+        self.paced_by(events, gap, if times { Look::Events } else { Look::Bytes }, times)
+    }
+
+    fn paced_by(&mut self, events: usize, gap: Duration, look: Look, times: bool) -> Result<Vec<Figure>> {
+        let (size, look) = (self.case.size, self.look(look));
         self.readers.begin(look, times.then_some(events));
         let memory = self.process.memory()?;
         let (due, cpu, _) = self.measured(|bench| {
@@ -80,18 +84,47 @@ impl Bench<'_> {
         Ok(figures)
     }
 
+    /// An event to each subscriber's own topic, every `gap`; a floor, which has no topics, sends the same to the same sockets.
+    pub(super) fn topics(&mut self, events: usize, gap: Duration) -> Result<Vec<Figure>> {
+        if self.has_topics() {
+            // Ids differ from topic to topic, and so do the lengths of frames.
+            return self.paced_inside(events, gap, Look::Events);
+        }
+        self.paced_by(events, gap, Look::Events, false)
+    }
+
+    /// Whether each subscriber has a topic of its own.
+    pub(super) fn has_topics(&self) -> bool {
+        matches!(self.case.act, Act::Topics { .. }) && self.server.is_embedded()
+    }
+
+    /// Lets a thread of the server publish, and waits until it has.
+    pub(super) fn ask_for(&mut self, first: usize, events: usize, gap: Duration) -> Result<()> {
+        let command = self.command(first, events, gap);
+        check(&self.process.ask(&command)?, events)
+    }
+
+    fn command(&self, first: usize, events: usize, gap: Duration) -> String {
+        let topics = if self.has_topics() { self.case.subscribers } else { 0 };
+        format!("pace {first} {events} {} {} {topics}", gap.as_nanos(), self.case.size)
+    }
+
     /// The same, published by a thread of the server itself.
-    fn paced_inside(&mut self, events: usize, gap: Duration) -> Result<Vec<Figure>> {
-        let look = self.look(Look::Bytes);
+    fn paced_inside(&mut self, events: usize, gap: Duration, look: Look) -> Result<Vec<Figure>> {
+        let look = self.look(look);
         self.readers.begin(look, None);
-        let command = format!("pace {events} {} {}", gap.as_nanos(), self.case.size);
+        let command = self.command(1, events, gap);
         let ((), cpu, _) = self.measured(|bench| {
             let process = &mut bench.process;
             let published = read_during(&mut bench.readers, events, move || process.ask(&command))?;
-            let all = published.trim_end().parse() == Ok(events);
-            if all { Ok(()) } else { bail!("it published {published:?} of {events} events") }
+            check(&published, events)
         })?;
         let deliveries = self.deliveries(events);
         Ok(vec![Figure::new(PER_DELIVERY, "us", cpu * 1e6 / deliveries)])
     }
+}
+
+fn check(published: &str, events: usize) -> Result<()> {
+    let all = published.trim_end().parse() == Ok(events);
+    if all { Ok(()) } else { bail!("it published {published:?} of {events} events") }
 }
