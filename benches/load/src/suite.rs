@@ -56,10 +56,11 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
         servers: servers(*scenario, extent),
         runs: match extent {
             Extent::Smoke => 1,
-            // What stuck readers change is less than what one run differs from the next by.
-            _ if *scenario == Scenario::Slow => 7,
-            Extent::Short if matches!(scenario, Scenario::Burst | Scenario::Idle | Scenario::Durable) => 2,
-            Extent::Short | Extent::Full => 3,
+            Extent::Full => 3,
+            Extent::Short => match scenario {
+                Scenario::Burst | Scenario::Idle | Scenario::Slow | Scenario::Durable => 2,
+                _ => 3,
+            },
         },
     };
     scenarios.iter().map(entry).collect()
