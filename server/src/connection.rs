@@ -72,16 +72,21 @@ pub(crate) async fn serve(
             let stopping = connection.app.shared.stopping();
             let accepted = tokio::select! {
                 _ = stopping => return,
-                accepted = within(first, acceptor.accept(socket)) => accepted,
+                accepted = within(first, Box::pin(acceptor.accept(socket))) => accepted,
             };
             let Some(Ok((stream, h2))) = accepted else { return };
             let full = admission.full();
             if h2 {
                 let peer = Peer::new(stream, Bytes::new(), Arc::clone(&connection.watch));
-                http2::serve(&connection.app, &connection.watch, || connection.origin(full, false), peer)
-                    .await;
+                Box::pin(http2::serve(
+                    &connection.app,
+                    &connection.watch,
+                    || connection.origin(full, false),
+                    peer,
+                ))
+                .await;
             } else {
-                connection.serve_h1(stream, Bytes::new(), full, false).await;
+                Box::pin(connection.serve_h1(stream, Bytes::new(), full, false)).await;
             }
             drop(admission);
         }
@@ -127,10 +132,10 @@ impl Connection {
         let full = admission.full();
         if h2 {
             let peer = Peer::new(socket, ahead, Arc::clone(&self.watch));
-            http2::serve(&self.app, &self.watch, || self.origin(full, false), peer).await;
+            Box::pin(http2::serve(&self.app, &self.watch, || self.origin(full, false), peer)).await;
             return drop(admission);
         }
-        if let Some((peer, read_ahead, leaving)) = self.serve_h1(socket, ahead, full, true).await {
+        if let Some((peer, read_ahead, leaving)) = Box::pin(self.serve_h1(socket, ahead, full, true)).await {
             let permit = match admission {
                 Admission::Counted(permit) => Some(Permit::Counted(permit)),
                 Admission::Refused { .. } => None,
@@ -277,4 +282,31 @@ fn hand_over(
     // A lane that stops does not take it: the socket closes here, and its client comes back.
     drop(adopted);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_serve<F>(
+        _: impl Fn(Arc<App>, TcpStream, SocketAddr, Admission, Option<Acceptor>) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_h1<'a, T, F>(_: impl Fn(&'a Connection, T) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A task has room for everything that its future holds at any time, and most of it is never used by most connections: whoever keeps a
+    /// buffer across an await, or moves something large through several futures, pays for it in each of thousands.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        let task = size_of_serve(serve);
+        assert!(task <= 1_500, "{task} bytes");
+        let h1 = size_of_h1(|connection: &Connection, socket: TcpStream| {
+            connection.serve_h1(socket, Bytes::new(), None, true)
+        });
+        assert!(h1 <= 2_500, "{h1} bytes");
+    }
 }

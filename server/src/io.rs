@@ -48,7 +48,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
             if self.shutdown().await.is_err() {
                 return;
             }
-            let mut sink = [0u8; 4096];
+            // Not in the future: that would make every connection as large, from its first byte on.
+            let mut sink = vec![0; 4096];
             let mut left = max_bytes.max(1 << 20);
             while let Ok(n) = self.read(&mut sink).await {
                 left = left.saturating_sub(n as u64);

@@ -6,7 +6,6 @@
 //! while the task is being polled anyway do not reach the runtime.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -26,8 +25,9 @@ struct SelfWaker {
 }
 
 /// Runs `future`, polled again by itself while it wakes itself.
-pub(crate) async fn settle<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+pub(crate) fn settle<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    // An `async fn` would have room for it twice.
+    let mut future = Box::pin(future);
     let mut known: Option<(Arc<SelfWaker>, Waker)> = None;
     poll_fn(move |cx| {
         let same = known.take().filter(|(own, _)| own.outer.will_wake(cx.waker()));
@@ -46,7 +46,6 @@ pub(crate) async fn settle<F: Future>(future: F) -> F::Output {
         cx.waker().wake_by_ref();
         Poll::Pending
     })
-    .await
 }
 
 impl SelfWaker {
@@ -72,6 +71,7 @@ impl Wake for SelfWaker {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
     use std::time::{Duration, Instant};

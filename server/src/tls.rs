@@ -58,9 +58,10 @@ impl Acceptor {
     }
 
     /// The handshake. True: the peer has chosen HTTP/2.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<(TlsStream<TcpStream>, bool)> {
+    // Boxed: it is moved through several futures, and each would have room for it.
+    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<(Box<TlsStream<TcpStream>>, bool)> {
         let stream = self.0.accept(socket).await?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok((stream, h2))
+        Ok((Box::new(stream), h2))
     }
 }
