@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -27,15 +28,27 @@ pub(crate) fn write(
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    for results in all {
-        if let Some(picture) = picture(results) {
-            file(&format!("{}.svg", name(results.scenario)), &picture)?;
+    for scenario in Scenario::value_variants() {
+        let picture_name = format!("{}.svg", name(*scenario));
+        match all.iter().find(|results| results.scenario == *scenario).and_then(picture) {
+            Some(picture) => file(&picture_name, &picture)?,
+            None => remove(&folder.join(picture_name))?,
         }
     }
     if let Some(summary) = summary::paragraph(machine, all) {
         file(summary::FILE, &summary)?;
     }
     file("results.md", &page(extent, machine, all))
+}
+
+/// Removes a picture of an earlier run, which had more scenarios.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn page(extent: Extent, machine: &[(&'static str, String)], all: &[Results]) -> String {
