@@ -36,6 +36,8 @@ struct Bench<'a> {
     process: Process,
     readers: Subscribers,
     publisher: Publisher,
+    /// Each reader has a topic of its own.
+    own_topics: bool,
     /// Look at every event of every reader.
     exact: bool,
 }
@@ -66,7 +68,7 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
         _ => Vec::new(),
     };
     let publisher = Publisher::connect(process.address)?;
-    let mut bench = Bench { server, case, process, readers, publisher, exact };
+    let mut bench = Bench { server, case, process, readers, publisher, own_topics, exact };
     bench.warm_up()?;
     if !stuck.is_empty() {
         bench.fill()?;
@@ -105,7 +107,7 @@ impl Bench<'_> {
     /// The first event, numbered 0: whoever has it is subscribed.
     fn warm_up(&mut self) -> Result<()> {
         self.readers.begin(Look::Exact, None);
-        if self.has_topics() {
+        if self.own_topics {
             self.ask_for(0, 1, Duration::ZERO)?;
         } else {
             self.publisher.publish(&self.server.body(0..1, self.case.size))?;

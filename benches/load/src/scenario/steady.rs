@@ -7,7 +7,6 @@ use anyhow::{Result, bail};
 use super::{Bench, read_during};
 use crate::client::tally::Look;
 use crate::figure::{Figure, percentiles};
-use crate::plan::Act;
 
 const PER_DELIVERY: &str = "CPU of the server per delivery";
 /// Bytes of data in one publish: below what every server takes as it comes.
@@ -86,16 +85,11 @@ impl Bench<'_> {
 
     /// An event to each subscriber's own topic, every `gap`; a floor, which has no topics, sends the same to the same sockets.
     pub(super) fn topics(&mut self, events: usize, gap: Duration) -> Result<Vec<Figure>> {
-        if self.has_topics() {
+        if self.own_topics {
             // Ids differ from topic to topic, and so do the lengths of frames.
             return self.paced_inside(events, gap, Look::Events);
         }
         self.paced_by(events, gap, Look::Events, false)
-    }
-
-    /// Whether each subscriber has a topic of its own.
-    pub(super) fn has_topics(&self) -> bool {
-        matches!(self.case.act, Act::Topics { .. }) && self.server.is_embedded()
     }
 
     /// Lets a thread of the server publish, and waits until it has.
@@ -105,7 +99,7 @@ impl Bench<'_> {
     }
 
     fn command(&self, first: usize, events: usize, gap: Duration) -> String {
-        let topics = if self.has_topics() { self.case.subscribers } else { 0 };
+        let topics = if self.own_topics { self.case.subscribers } else { 0 };
         format!("pace {first} {events} {} {} {topics}", gap.as_nanos(), self.case.size)
     }
 
