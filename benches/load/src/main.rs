@@ -30,6 +30,7 @@ mod summary;
 mod page;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -148,7 +149,17 @@ fn main() -> Result<()> {
             let mut all = Vec::new();
             for mut entry in suite::entries(extent) {
                 entry.servers.retain(|server| !without.contains(server));
-                all.push(run(entry.scenario, &entry.amounts, &entry.servers, entry.runs, false, &places)?);
+                let started = Instant::now();
+                let results =
+                    run(entry.scenario, &entry.amounts, &entry.servers, entry.runs, false, &places)?;
+                // Now, so that an error later on does not take it along.
+                println!(
+                    "## {:?}: {} s\n\n{}",
+                    entry.scenario,
+                    started.elapsed().as_secs(),
+                    results.tables()
+                );
+                all.push(results);
             }
             page::write(&out, extent, &machine, &all)
         }
@@ -189,10 +200,11 @@ fn run(
         bail!("--runs and --servers must not be empty");
     }
     let mut results = Results { scenario, cases, servers: servers.to_vec(), runs: Vec::new() };
+    let turns = servers.iter().map(|server| scenario.repeats(*server)).max().unwrap_or(0);
     for number in 0..runs {
-        for (at, case) in results.cases.iter().enumerate() {
-            let turns = servers.iter().map(|server| scenario.repeats(*server)).max().unwrap_or(0);
-            for turn in 0..turns {
+        for turn in 0..turns {
+            // Cases are compared with each other, too: they alternate like servers, so that all meet the same hour of the machine.
+            for (at, case) in results.cases.iter().enumerate() {
                 for server in servers.iter().filter(|server| scenario.repeats(**server) > turn) {
                     let name = server.name();
                     eprintln!("{scenario:?} {} run {} of {runs}: {name}", case.label, number + 1);

@@ -173,7 +173,8 @@ impl Scenario {
     /// because it differs from the next by as much as the goal allows.
     pub(crate) fn repeats(self, server: Server) -> usize {
         match (self, server) {
-            (Self::Burst, Server::Fanfare | Server::Axum) | (Self::Slow, Server::Fanfare) => 4,
+            (Self::Burst, Server::Fanfare | Server::Axum) => 8,
+            (Self::Slow, Server::Fanfare) => 4,
             (Self::Paced, Server::Fanfare | Server::FanfareUring | Server::FanfareStore | Server::Floor) => 4,
             _ => 1,
         }

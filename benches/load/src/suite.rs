@@ -58,7 +58,9 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
             Extent::Smoke => 1,
             Extent::Full => 3,
             Extent::Short => match scenario {
-                Scenario::Burst | Scenario::Idle | Scenario::Slow | Scenario::Durable => 2,
+                // Memory differs by a hundredth from run to run.
+                Scenario::Idle => 1,
+                Scenario::Burst | Scenario::Slow | Scenario::Durable => 2,
                 _ => 3,
             },
         },
@@ -148,7 +150,7 @@ fn amounts(scenario: Scenario, extent: Extent) -> Amounts {
         (Scenario::PingPong, Extent::Short) => Amounts { events: 2000, ..large },
         (Scenario::PingPong, Extent::Full) => Amounts { events: 10_000, ..large },
         // Large enough that sockets which nobody reads fill up.
-        (Scenario::Slow, _) => Amounts { size: 4096, rate: 25, seconds: 3, ..large },
+        (Scenario::Slow, _) => Amounts { size: 4096, rate: 25, seconds: 4, ..large },
         (Scenario::Storm, Extent::Full) => Amounts { subscribers: 5000, ..large },
         (Scenario::Publishers, Extent::Full) => Amounts { subscribers: 100, events: 6400, ..large },
         (Scenario::Sizes, Extent::Full) => Amounts { subscribers: 200, ..large },
