@@ -23,6 +23,6 @@ pub(crate) mod subscribers;
 use std::time::Duration;
 
 /// A run that makes no progress for so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that are opened and not yet answered at a time, below every server's accept backlog.
 const OPENING: usize = 100;

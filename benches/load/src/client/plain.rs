@@ -15,6 +15,8 @@ use super::tally::{Look, Tally};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
+/// At most so many bytes at a time are a heartbeat of most servers; an event has more.
+const SIGN_OF_LIFE: u64 = 16;
 
 /// All readers.
 pub(super) struct Plain {
@@ -69,15 +71,17 @@ impl Plain {
         self.readers.iter_mut().for_each(|reader| reader.bytes = 0);
     }
 
-    /// Waits up to `timeout` and reads what is there; false if nothing was.
+    /// Waits up to `timeout` and reads what is there; false if nothing was, or signs of life alone.
     pub(super) fn read_once(&mut self, timeout: Duration, tally: &mut Tally) -> Result<bool> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
         }
+        let mut progress = false;
         for event in &self.events {
             let number = event.token().0;
             let reader = &mut self.readers[number];
+            let before = reader.bytes;
             if tally.look == Look::Bytes && number != 0 {
                 reader.count(&mut self.buffer).context("a stream broke")?;
             } else {
@@ -85,8 +89,9 @@ impl Plain {
                 let ends = reader.read(&mut self.buffer, exact).context("a stream broke")?;
                 tally.add(number, ends);
             }
+            progress |= reader.bytes - before > SIGN_OF_LIFE;
         }
-        Ok(!self.events.is_empty())
+        Ok(progress)
     }
 
     /// Whether all have got as many bytes as the first.

@@ -117,8 +117,8 @@ impl Subscribers {
             if self.read_once(Duration::from_millis(100))? {
                 progress = Instant::now();
             }
-            // Signs of life are progress of a kind, and not enough.
-            if progress.elapsed() > PATIENCE || started.elapsed() > 2 * PATIENCE {
+            // Some servers' signs of life cannot be told from events.
+            if progress.elapsed() > PATIENCE || started.elapsed() > 4 * PATIENCE {
                 let (sum, least) = self.tally_ref(|tally| (tally.delivered, tally.least()));
                 bail!(Lost { sum, least });
             }
