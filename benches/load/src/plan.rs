@@ -81,8 +81,9 @@ pub(crate) enum Act {
         events: usize,
         gap: Duration,
         times: bool,
-        /// Further readers that never read.
-        stuck: usize,
+        /// Further readers that never read. If that is compared with none, the run begins by filling their sockets, and without
+        /// them the same is published.
+        stuck: Option<usize>,
     },
     /// At a rate, to a topic of each subscriber's own.
     Topics {
@@ -139,12 +140,12 @@ impl Scenario {
         Ok(match self {
             Self::Idle => one(Act::Idle),
             Self::Burst => one(Act::Burst { events }),
-            Self::Paced => one(at_rate(false, 0)),
-            Self::Latency => one(at_rate(true, 0)),
+            Self::Paced => one(at_rate(false, None)),
+            Self::Latency => one(at_rate(true, None)),
             Self::PingPong => vec![Case { subscribers: 1, ..case(String::new(), Act::PingPong { events }) }],
             Self::Slow => vec![
-                case("all read".to_owned(), at_rate(true, 0)),
-                case("10 % more never read".to_owned(), at_rate(true, subscribers.div_ceil(10))),
+                case("all read".to_owned(), at_rate(true, Some(0))),
+                case("10 % more never read".to_owned(), at_rate(true, Some(subscribers.div_ceil(10)))),
             ],
             Self::Storm => one(Act::Storm { missed: STORM_MISSED }),
             Self::Publishers => {
@@ -200,7 +201,7 @@ impl Scenario {
 fn growth(subscribers: usize, amounts: &Amounts) -> Case {
     let gap = Duration::from_secs_f64(subscribers as f64 / GROWTH_RATE as f64);
     let events = amounts.deliveries.div_ceil(subscribers.max(1));
-    let act = Act::Paced { events, gap, times: false, stuck: 0 };
+    let act = Act::Paced { events, gap, times: false, stuck: None };
     Case { label: subscribers.to_string(), subscribers, size: amounts.size, act }
 }
 

@@ -64,13 +64,13 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
         return Ok(vec![Figure::new("memory of the server per subscriber", "B", value)]);
     }
     let stuck = match case.act {
-        Act::Paced { stuck, .. } => crate::client::stuck::open(process.address, stuck)?,
-        _ => Vec::new(),
+        Act::Paced { stuck: Some(stuck), .. } => Some(crate::client::stuck::open(process.address, stuck)?),
+        _ => None,
     };
     let publisher = Publisher::connect(process.address)?;
     let mut bench = Bench { server, case, process, readers, publisher, own_topics, exact };
     bench.warm_up()?;
-    if !stuck.is_empty() {
+    if stuck.is_some() {
         bench.fill()?;
     }
     let figures = match case.act {
@@ -115,7 +115,8 @@ impl Bench<'_> {
         self.readers.finish(1).context("the first event")
     }
 
-    /// Publishes until nothing more goes into the sockets of readers that never read: from then on they are stuck.
+    /// Publishes until nothing more goes into the sockets of readers that never read: from then on they are stuck. The others'
+    /// sockets have grown by it, and the server's history.
     fn fill(&mut self) -> Result<()> {
         let (events, size) = (FILL_BYTES.div_ceil(self.case.size), self.case.size);
         self.readers.begin(Look::Bytes, None);
