@@ -58,7 +58,7 @@ pub(crate) fn entries(extent: Extent) -> Vec<Entry> {
             Extent::Smoke => 1,
             Extent::Full => 3,
             Extent::Short => match scenario {
-                // Memory differs by a hundredth from run to run.
+                // Memory differs by two hundredths from run to run.
                 Scenario::Idle => 1,
                 Scenario::Burst | Scenario::Slow | Scenario::Durable => 2,
                 _ => 3,
