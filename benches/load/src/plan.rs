@@ -175,7 +175,7 @@ impl Scenario {
     pub(crate) fn repeats(self, server: Server) -> usize {
         match (self, server) {
             (Self::Burst, Server::Fanfare | Server::Axum) => 8,
-            (Self::Slow, Server::Fanfare) => 4,
+            (Self::Slow, Server::Fanfare) => 6,
             (Self::Paced, Server::Fanfare | Server::FanfareUring | Server::FanfareStore | Server::Floor) => 4,
             _ => 1,
         }
