@@ -131,7 +131,7 @@ fn about(scenario: Scenario) -> &'static str {
         Scenario::PingPong => "One subscriber; the next event is published when the last one has arrived.",
         Scenario::Slow => {
             "Events at a steady rate; in the second case one reader more for every ten takes the head of its stream and \
-             never reads again; nothing has gone into its socket for some time when this begins. Figures are of those that read."
+             never reads again; its socket is full before this begins, and takes nothing meanwhile. Figures are of those that read."
         }
         Scenario::Storm => {
             "All subscribers are cut; 100 events later they come back with `Last-Event-ID`, 100 connections at a time, and each has to get \

@@ -82,7 +82,7 @@ pub(crate) enum Act {
         gap: Duration,
         times: bool,
         /// Further readers that never read. If that is compared with none, the run begins by filling their sockets, and without
-        /// them the same is published.
+        /// them with the same publishes.
         stuck: Option<usize>,
     },
     /// At a rate, to a topic of each subscriber's own.

@@ -151,8 +151,7 @@ fn amounts(scenario: Scenario, extent: Extent) -> Amounts {
         (Scenario::Latency, Extent::Short) => Amounts { seconds: 4, ..large },
         (Scenario::PingPong, Extent::Short) => Amounts { events: 2000, ..large },
         (Scenario::PingPong, Extent::Full) => Amounts { events: 10_000, ..large },
-        // Large enough that sockets which nobody reads fill up. Short, so that the two cases alternate within a minute: that is how
-        // fast the machine's speed changes.
+        // Of short runs there are more, and the two cases alternate: the speed of a machine changes within a minute.
         (Scenario::Slow, _) => Amounts { size: 4096, rate: 25, seconds: 2, ..large },
         (Scenario::Storm, Extent::Full) => Amounts { subscribers: 5000, ..large },
         (Scenario::Publishers, Extent::Full) => Amounts { subscribers: 100, events: 6400, ..large },

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use crate::client::publisher::Publisher;
+use crate::client::stuck::{Stuck, more_than_fits};
 use crate::client::subscribers::{Subscribers, Target};
 use crate::client::tally::Look;
 use crate::figure::Figure;
@@ -24,8 +25,8 @@ use crate::server::{Places, Server};
 
 /// How long a server rests before its idle memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
-/// More than a connection holds whose reader has a small buffer.
-const FILL_BYTES: usize = 1 << 20;
+/// Bytes of data in each event that fills the sockets of readers that never read.
+const FILL_SIZE: usize = 64 << 10;
 /// How long the readers wait for bytes before they look whether the publisher is done.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -54,6 +55,10 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
     }
     let before = process.memory()?;
     let own_topics = matches!(case.act, Act::Topics { .. }) && server.is_embedded();
+    let stuck = match case.act {
+        Act::Paced { stuck: Some(count), .. } => Some(fill(server, &process, count)?),
+        _ => None,
+    };
     let target = Target { own_topics, ..process.target() };
     let readers = Subscribers::open(&target, case.subscribers, 0, None)
         .context("subscribers did not get their streams")?;
@@ -63,16 +68,10 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
         let value = added / case.subscribers as f64;
         return Ok(vec![Figure::new("memory of the server per subscriber", "B", value)]);
     }
-    let stuck = match case.act {
-        Act::Paced { stuck: Some(stuck), .. } => Some(crate::client::stuck::open(process.address, stuck)?),
-        _ => None,
-    };
     let publisher = Publisher::connect(process.address)?;
     let mut bench = Bench { server, case, process, readers, publisher, own_topics, exact };
     bench.warm_up()?;
-    if stuck.is_some() {
-        bench.fill()?;
-    }
+    let queued = stuck.as_ref().map(Stuck::queued).transpose()?;
     let figures = match case.act {
         Act::Idle | Act::Durable { .. } => Vec::new(),
         Act::Burst { events } => bench.burst(events)?,
@@ -82,8 +81,22 @@ pub(crate) fn run(server: Server, case: &Case, exact: bool, places: &Places) -> 
         Act::Storm { missed } => bench.storm(missed)?,
         Act::Publishers { publishers, events } => bench.publishers(publishers, events)?,
     };
-    drop(stuck);
+    if let (Some(stuck), Some(queued)) = (stuck, queued) {
+        stuck.check(&queued)?;
+    }
     Ok(figures)
+}
+
+/// Opens readers that never read, and publishes until nothing more goes into their sockets. Before there are others, so that those have
+/// sockets like any other time; and with none of these the same is published, so that history is alike.
+fn fill(server: Server, process: &Process, count: usize) -> Result<Stuck> {
+    let stuck = Stuck::open(process.address, count)?;
+    let mut publisher = Publisher::connect(process.address)?;
+    let body = server.body(0..1, FILL_SIZE);
+    for _ in 0..more_than_fits().div_ceil(FILL_SIZE) {
+        publisher.publish(&body)?;
+    }
+    Ok(stuck)
 }
 
 /// Reads while `publish` runs on a thread of its own; returns when every reader has `events`.
@@ -113,17 +126,6 @@ impl Bench<'_> {
             self.publisher.publish(&self.server.body(0..1, self.case.size))?;
         }
         self.readers.finish(1).context("the first event")
-    }
-
-    /// Publishes until nothing more goes into the sockets of readers that never read: from then on they are stuck. The others'
-    /// sockets have grown by it, and the server's history.
-    fn fill(&mut self) -> Result<()> {
-        let (events, size) = (FILL_BYTES.div_ceil(self.case.size), self.case.size);
-        self.readers.begin(Look::Bytes, None);
-        self.read_while(events, |server, publisher| {
-            let body = server.body(0..1, size);
-            (0..events).try_for_each(|_| publisher.publish(&body))
-        })
     }
 
     /// How readers look at what comes, unless every event is to be looked at anyway.
