@@ -95,6 +95,10 @@ fn servers(scenario: Scenario, extent: Extent) -> Vec<Server> {
         (_, Extent::Smoke) => {
             vec![OTHERS, &[Server::EmbeddedMemory, Server::EmbeddedUring], FLOORS, PEERS, HOSTS]
         }
+        // Starlette's bursts take as long as all others' together: they are in the full set.
+        (Scenario::Burst, Extent::Short) => {
+            vec![FLOORS, &[Server::Axum, Server::Nchan, Server::Express, Server::BetterSse]]
+        }
         (Scenario::Latency, Extent::Short) => vec![&[Server::FanfareUring, Server::Floor], &fast],
         (Scenario::Slow, Extent::Short) => vec![],
         (Scenario::Growth, Extent::Short) => vec![&[Server::EmbeddedMemory, Server::Floor]],
