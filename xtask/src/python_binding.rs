@@ -74,7 +74,7 @@ pub(crate) fn test() -> Result<()> {
     install()?;
     let folder = with_handlers()?;
     python()
-        .args(["-m", "pytest", "-q", "-rs", "tests/test_handlers.py"])
+        .args(["-m", "pytest", "-q", "-rfEs", "tests/test_handlers.py"])
         .dir(BINDING)
         .env("PYTHONPATH", folder)
         .env("WITH_HANDLERS", "1")
@@ -82,7 +82,7 @@ pub(crate) fn test() -> Result<()> {
         .run()?;
     let report = Report::new("python-binding")?;
     python()
-        .args(["-m", "pytest", "-q", "-rs", &report.option("--junit-xml"), "tests"])
+        .args(["-m", "pytest", "-q", "-rfEs", &report.option("--junit-xml"), "tests"])
         .dir(BINDING)
         .limit(build::HANG)
         .run()?;
@@ -95,7 +95,7 @@ pub(crate) fn soak() -> Result<()> {
     install()?;
     let report = Report::new("python-binding-soak")?;
     python()
-        .args(["-m", "pytest", "-q", "-rs", "--durations=0", &report.option("--junit-xml")])
+        .args(["-m", "pytest", "-q", "-rfEs", "--durations=0", &report.option("--junit-xml")])
         .args(["--timeout=7200", "-k", "thousand_readers or exit_with or cycles", "tests"])
         .dir(BINDING)
         .env("FANFARE_SOAK", "1")

@@ -24,7 +24,7 @@ pub(crate) fn python() -> Result<()> {
     let report = Report::new("python")?;
     // pytest itself fails when it finds no test.
     let python = Program::new(install::python_in_venv());
-    under_test(python.args(["-m", "pytest", "-q", "-rs", &report.option("--junit-xml"), PYTHON_SUITES]))?
+    under_test(python.args(["-m", "pytest", "-q", "-rfEs", &report.option("--junit-xml"), PYTHON_SUITES]))?
         .run()?;
     report.nothing_skipped()
 }
@@ -43,7 +43,7 @@ pub(crate) fn python_soak() -> Result<()> {
     }
     let report = Report::new("python-soak")?;
     let python = Program::new(install::python_in_venv());
-    under_test(python.args(["-m", "pytest", "-q", "-rs", &report.option("--junit-xml")]).args(long))?
+    under_test(python.args(["-m", "pytest", "-q", "-rfEs", &report.option("--junit-xml")]).args(long))?
         .run()?;
     report.nothing_skipped()
 }
