@@ -3,9 +3,11 @@
 //! At a connection limit the newest is refused, never an open one closed. To be told so, its request has to be read: a small reserve
 //! of connections beyond the limit does that, under the same deadline. Beyond the reserve a connection is closed at once.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -83,8 +85,11 @@ pub(crate) async fn run(
                 if pause == FIRST_PAUSE {
                     tracing::warn!(%error, "cannot accept connections");
                 }
-                // The one that waits is turned away, so that it learns of it now and not after its own time limit.
-                spare.turn_away(&listener).await;
+                if let Some((socket, from)) = spare.accept(&listener).await {
+                    pause = FIRST_PAUSE;
+                    admit(&app, socket, from, tls.clone(), &reserve);
+                    continue;
+                }
                 tokio::select! {
                     _ = &mut stopping => return,
                     () = tokio::time::sleep(pause) => {}
@@ -123,7 +128,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// A descriptor held back, to be given up for the moment in which a connection is accepted and closed.
+/// A descriptor held back, to be given up for the moment in which a connection is accepted when there is no other.
 struct Spare(Option<std::fs::File>);
 
 impl Spare {
@@ -131,13 +136,52 @@ impl Spare {
         Spare(std::fs::File::open(if cfg!(windows) { "NUL" } else { "/dev/null" }).ok())
     }
 
-    async fn turn_away(&mut self, listener: &TcpListener) {
+    /// Takes the connection that waits, if one does: some descriptors may be free again. If none is, it is turned away, so that its
+    /// peer learns of it now and not after a time limit of its own.
+    async fn accept(&mut self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         if self.0.take().is_none() {
             *self = Spare::open();
-            return;
+            return None;
         }
-        // Another thread may be faster to take the descriptor: then nobody is turned away this time.
-        let _ = tokio::time::timeout(FIRST_PAUSE, listener.accept()).await;
+        // Accepting fails for want of a descriptor before it looks whether anybody waits. Whoever comes later is not meant.
+        let waiting = poll_fn(|context| match listener.poll_accept(context) {
+            Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
+            // Another thread may have been faster to take the descriptor.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+        });
+        let waiting = waiting.await;
         *self = Spare::open();
+        if self.0.is_some() {
+            return waiting;
+        }
+        drop(waiting);
+        *self = Spare::open();
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_is_taken_while_there_is_room_and_nobody_is_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut spare = Spare::open();
+        assert!(spare.accept(&listener).await.is_none());
+
+        let came = TcpStream::connect(address).await.unwrap();
+        let taken = async {
+            loop {
+                if let Some((_, from)) = spare.accept(&listener).await {
+                    return from;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let from = tokio::time::timeout(Duration::from_secs(60), taken).await.unwrap();
+        assert_eq!(from, came.local_addr().unwrap());
+        assert!(spare.0.is_some());
     }
 }
