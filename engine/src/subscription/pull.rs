@@ -1,5 +1,7 @@
 //! Pulling: merging rings by position, filtering, and telling what is lost.
 
+use smallvec::SmallVec;
+
 use super::LagPolicy;
 use super::entry::Entry;
 use super::filter::Filter;
@@ -26,11 +28,14 @@ pub enum Pulled {
     Lapped,
 }
 
+/// Most readers have one topic. It stands in their state, so that a pull follows one pointer less.
+pub(super) type Entries = SmallVec<[Entry; 1]>;
+
 /// A cursor over topics.
 pub(super) struct State {
     /// Everything up to here has been pulled or passed over.
     cursor: u64,
-    entries: Vec<Entry>,
+    entries: Entries,
     filter: Filter,
     /// What handlers have to say first.
     pub(super) greeting: Vec<Frame>,
@@ -67,7 +72,7 @@ pub(super) enum Arrival {
 impl State {
     pub(super) fn new(
         cursor: u64,
-        entries: Vec<Entry>,
+        entries: Entries,
         filter: Filter,
         gap: Option<&str>,
         arrival: Arrival,
@@ -318,6 +323,19 @@ impl State {
     #[inline]
     fn look_for_losses(&mut self, core: &Core, lag: LagPolicy, committed: u64) -> Option<Pulled> {
         // Whether a batch longer than history is being committed: what is left of it comes with the next pull.
+        let (mut lost, mut ahead) = (false, false);
+        for entry in &self.entries {
+            lost |= entry.topic.ring.lost_through() > self.cursor.max(entry.told);
+            ahead |= entry.told > committed;
+        }
+        if lost {
+            return self.lose_all(core, lag, committed);
+        }
+        ahead.then_some(Pulled::More)
+    }
+
+    #[cold]
+    fn lose_all(&mut self, core: &Core, lag: LagPolicy, committed: u64) -> Option<Pulled> {
         let mut ahead = false;
         for at in 0..self.entries.len() {
             let entry = &self.entries[at];
@@ -332,7 +350,6 @@ impl State {
     }
 
     /// Notes what the ring of an entry has let go.
-    #[cold]
     fn lose(&mut self, core: &Core, lag: LagPolicy, at: usize) -> Option<Pulled> {
         if self.from_journal {
             return Some(Pulled::More);
@@ -410,7 +427,8 @@ impl State {
         }
         self.cursor = self.cursor.max(through);
         self.arrival = Arrival::Present;
-        let ended = !self.entries.is_empty() && self.entries.iter().all(Entry::is_finished);
+        let entries = &self.entries[..];
+        let ended = !entries.is_empty() && entries.iter().all(Entry::is_finished);
         if ended { Pulled::Ended } else { Pulled::Idle }
     }
 
